@@ -1,0 +1,50 @@
+"""Batched augmentation of raw images: one gather or one resampling for the whole batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SHIFT = 2  # pixels
+DEGREES = 10.0
+SCALE = 0.1
+
+
+def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Raw images (B, C, H, W) to float32 (B, C, H, W) in 0…255, each moved on its own.
+
+    `kind` is "none", "shift" (whole pixels, up to ±2) or "affine" (±10°, ±10 %, ±2 pixels).
+    """
+    if kind == "shift":
+        return shift(images, generator).float()
+    if kind == "affine":
+        return affine(images.float(), generator)
+    return images.float()
+
+
+def shift(images: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, C, H, W) moved by up to ±`SHIFT` pixels, black beyond the border."""
+    batch, _, height, width = images.shape
+    padded = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))  # (B, C, H + 2s, W + 2s)
+    moves = torch.randint(0, 2 * SHIFT + 1, (2, batch, 1), generator=generator)
+    rows = moves[0] + torch.arange(height)  # (B, H)
+    columns = moves[1] + torch.arange(width)  # (B, W)
+    which = torch.arange(batch)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return moved.permute(0, 3, 1, 2)
+
+
+def affine(images: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, C, H, W) float, rotated, scaled and moved, bilinear, black beyond the border."""
+    batch, _, height, width = images.shape
+    noise = torch.rand(4, batch, generator=generator) * 2 - 1  # (4, B) in [-1, 1]
+    angle = noise[0] * math.radians(DEGREES)
+    scale = 1 + noise[1] * SCALE
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    right, down = noise[2] * 2 * SHIFT / width, noise[3] * 2 * SHIFT / height
+    theta = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(batch, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    return F.grid_sample(images, grid, align_corners=False)

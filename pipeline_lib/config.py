@@ -1,0 +1,155 @@
+"""The one configuration: validated at the door, then frozen."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline_lib.data.catalogue import find
+from pipeline_lib.errors import ConfigurationError
+
+Sampler = Literal["tpe", "cmaes", "random"]
+SPACES = {"optuna": ("default", "book")}
+"""Search spaces by engine. The first engine's are enough to check a name at the door."""
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def available_cores() -> int:
+    """Cores that this process may use, ≥ 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class RunConfig(BaseModel):
+    """What one run does. Its fields are the parameters of the flow `automl`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dataset: str = Field("mnist", description="Name of a data set in the catalogue.")
+    engine: str = Field("all", description="Which engine searches; 'all' runs each side by side.")
+    budget_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = Field(
+        120.0, description="Seconds for search and final trainings together."
+    )
+    trials: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Search trials at most; empty leaves the clock as the only limit."
+    )
+    sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
+    space: str = Field("default", description="Search space: 'default', or 'book' (the chapter's).")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=available_cores, description="Trials that run at the same time."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0, description="Reaches split, sampler, initialisation, shuffling and augmentation."
+    )
+    name: str | None = Field(
+        None, description="Name of the study; an existing one is continued. Empty makes one up."
+    )
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="Share of the training data held out for selection."
+    )
+    data: str | None = Field(
+        None, description="Directory that already holds the data set in torchvision's layout."
+    )
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> RunConfig:
+        """The configuration made of these fields; absent ones take their defaults.
+
+        Raises:
+            ConfigurationError: Names the first field that is wrong, its value and the remedy.
+        """
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            raise _explain(error) from error
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        find(value)
+        return value
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        return choice("engine", value, ("all", *SPACES))
+
+    @field_validator("space")
+    @classmethod
+    def _known_space(cls, value: str) -> str:
+        return choice("space", value, sorted({s for spaces in SPACES.values() for s in spaces}))
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+            remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
+            raise ConfigurationError("name", "is not a plain name", value=value, remedy=remedy)
+        return value
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that search."""
+        return tuple(SPACES) if self.engine == "all" else (self.engine,)
+
+
+def choice(field: str, value: str, known: Any) -> str:
+    """`value`, when it is one of `known`.
+
+    Raises:
+        ConfigurationError: Names the nearest of `known`, and all of them.
+    """
+    if value in known:
+        return value
+    near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    listed = ", ".join(known)
+    raise ConfigurationError(field, "is unknown", value=value, remedy=f"{hint}choose from {listed}")
+
+
+def parse_seconds(text: str, field: str = "budget") -> float:
+    """Seconds of '90', '90s', '10m', '1.5h' or '1h30m'.
+
+    Raises:
+        ConfigurationError: The text is no duration, or not above zero.
+    """
+    pieces = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    remedy = "write seconds, or a duration such as 90s, 10m, 2h"
+    if "".join(number + unit for number, unit in pieces) != text.strip() or not pieces:
+        raise ConfigurationError(field, "is not a duration above zero", value=text, remedy=remedy)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    if seconds <= 0:
+        raise ConfigurationError(field, "must be above zero", value=text, remedy=remedy)
+    return seconds
+
+
+def _explain(error: ValidationError) -> ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "configuration"
+    value = first.get("input")
+    if first["type"] == "extra_forbidden":
+        return _unknown_field(field)
+    if first["type"] == "literal_error":
+        annotation = RunConfig.model_fields[field].annotation
+        try:
+            choice(field, str(value), get_args(annotation))
+        except ConfigurationError as unknown:
+            return unknown
+    problem = first["msg"].replace("Input should be", "must be")
+    remedy = RunConfig.model_fields[field].description or "" if field in RunConfig.model_fields else ""
+    return ConfigurationError(field, problem, value=value, remedy=remedy)
+
+
+def _unknown_field(field: str) -> ConfigurationError:
+    try:
+        choice("configuration", field, tuple(RunConfig.model_fields))
+    except ConfigurationError as unknown:
+        return unknown
+    return ConfigurationError(field, "is given twice")

@@ -1,0 +1,295 @@
+"""The picture of a network: torchviz's graph, tidied, as PDF, SVG and PNG.
+
+torchviz draws what autograd recorded. For people this becomes: the operations from top to
+bottom, each with the shape it puts out, and beside each the parameters it uses.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.autograd.graph import Node
+
+_PORTED_DOT = "graphviz-pure"  # a wheel's port of dot, which writes no PDF
+_KNOWN_AS = {  # autograd's name: the name that people know
+    "Addmm": "Linear",
+    "MaxPool2DWithIndices": "MaxPool2d",
+    "NativeBatchNorm": "BatchNorm",
+    "Relu": "ReLU",
+}
+_TRANSPOSES = {"T", "Transpose", "Permute"}
+
+# Both programs, browsers and PDF readers know Helvetica, or a font with its widths: so the text
+# that fits its box where it is measured fits everywhere.
+_GRAPH = {"bgcolor": "white", "ranksep": "0.25", "nodesep": "0.3", "pad": "0.2"}
+_NODE = {
+    "shape": "box",
+    "style": "filled",
+    "fontname": "Helvetica",
+    "fontsize": "11",
+    "margin": "0.15,0.06",
+    "height": "0.3",
+    "color": "#6b7280",
+}
+_EDGE = {"color": "#6b7280", "arrowsize": "0.6"}
+_OPERATION, _PARAMETERS, _END = "#eef0f3", "#d6e6f7", "#d5f0d8"
+_PNG_DOTS_PER_INCH = 120
+
+_NODE_LINE = re.compile(r'\t(\d+) \[label=(?:"([^"]*)"|(\w+))(?: fillcolor=\w+)?\]\n')
+_EDGE_LINE = re.compile(r"\t(\d+) -> (\d+)\n")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Where the three pictures are."""
+
+    pdf: Path
+    svg: Path
+    png: Path
+
+
+def draw(
+    model: torch.nn.Module,
+    image_shape: tuple[int, int, int],
+    directory: Path,
+    stem: str = "architecture",
+) -> Drawing:
+    """Draw what *model* does with one image of *image_shape* (C, H, W), in evaluation mode.
+
+    Writes `directory/stem.{pdf,svg,png}`, each whole or not at all; the same network gives the
+    same bytes on the same machine. *model* stays as it is.
+
+    Raises:
+        UserError: There is no program to draw with, or it refused.
+    """
+    dot = _find_dot()
+    source = _dot_source(_trace(model, image_shape), stem)
+    svg = _without_comments(_run(dot, source, "-Tsvg"))
+    png = _run(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
+    pdf = _pdf_from_svg(svg) if dot.stem == _PORTED_DOT else _run(dot, source, "-Tpdf")
+    directory.mkdir(parents=True, exist_ok=True)
+    return Drawing(
+        pdf=_write(directory / f"{stem}.pdf", pdf),
+        svg=_write(directory / f"{stem}.svg", svg),
+        png=_write(directory / f"{stem}.png", png),
+    )
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """torchviz's graph, and what it does not show. Nodes go by torchviz's names for them."""
+
+    image: str
+    output: str
+    labels: dict[str, str]  # autograd's name of an operation, or "name\n (shape)" of a tensor
+    inputs: dict[str, list[str]]
+    shapes: dict[str, tuple[int, ...]]  # what an operation puts out
+
+    def is_parameter(self, node: str) -> bool:
+        return node not in self.shapes and node not in (self.image, self.output)
+
+    def source(self, node: str) -> str:
+        """What feeds through *node*: autograd's bookkeeping is looked through."""
+        if _operation(self.labels[node]) == "AccumulateGrad":
+            return self.inputs[node][0]
+        if _operation(self.labels[node]) in _TRANSPOSES:
+            source = self.source(self.inputs[node][0])
+            return source if self.is_parameter(source) else node
+        return node
+
+    def sources(self, node: str) -> list[str]:
+        """What *node* computes with, each once, in torchviz's order."""
+        return list(dict.fromkeys(self.source(taken) for taken in self.inputs[node]))
+
+
+def _trace(model: torch.nn.Module, image_shape: tuple[int, int, int]) -> _Trace:
+    import torch
+
+    # A copy in which every parameter leaves its trace, also where the model is frozen.
+    model = copy.deepcopy(model).cpu().eval().requires_grad_()
+    image = torch.zeros(1, *image_shape, requires_grad=True)  # (1, C, H, W)
+    with torch.enable_grad():
+        output = model(image)
+    operations = _operations(output.grad_fn)  # held while torchviz names nodes by id()
+    shapes = {str(id(node)): tuple(node._input_metadata[0].shape) for node in operations}
+    with _allow_distutils():
+        from torchviz import make_dot
+
+        body = make_dot(output, {"image": image, **dict(model.named_parameters())}).body
+    nodes = [match.groups() for line in body if (match := _NODE_LINE.fullmatch(line))]
+    labels = {name: quoted or plain for name, quoted, plain in nodes}
+    inputs: dict[str, list[str]] = {name: [] for name in labels}
+    for line in body:
+        if match := _EDGE_LINE.fullmatch(line):
+            inputs[match[2]].append(match[1])
+    return _Trace(str(id(image)), str(id(output)), labels, inputs, shapes)
+
+
+def _operations(last: Node) -> list[Node]:
+    """Every node of autograd's graph below *last*, itself included."""
+    found = {last: None}
+    ahead = [last]
+    while ahead:
+        for node, _ in ahead.pop().next_functions:
+            if node is not None and node not in found:
+                found[node] = None
+                ahead.append(node)
+    return list(found)
+
+
+@contextmanager
+def _allow_distutils() -> Iterator[None]:
+    """torchviz 0.0.3 compares versions with distutils, which warns that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=r"(The )?distutils", category=DeprecationWarning
+        )
+        yield
+
+
+def _dot_source(trace: _Trace, name: str) -> str:
+    from graphviz import Digraph
+
+    computed = _from_image_to_output(trace)
+    numbers = {node: f"n{number}" for number, node in enumerate(computed)}
+    graph = Digraph(name, graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    for node, number in numbers.items():
+        colour = _END if node in (trace.image, trace.output) else _OPERATION
+        graph.node(number, _label(trace, node), fillcolor=colour)
+    for node, number in numbers.items():
+        for source in trace.sources(node):
+            if not trace.is_parameter(source):
+                graph.edge(numbers[source], number, weight="8")
+    for users, parameters in _parameters_by_users(trace, computed).items():
+        box = "p" + "_".join(numbers[user] for user in users)
+        with graph.subgraph(graph_attr={"rank": "same"}) as beside:
+            beside.node(box, _parameter_lines(trace, parameters), fillcolor=_PARAMETERS)
+            beside.edge(box, numbers[users[0]])
+        for user in users[1:]:
+            graph.edge(box, numbers[user])
+    return str(graph.source)
+
+
+def _from_image_to_output(trace: _Trace) -> list[str]:
+    """The image, the operations and the output, each after all that it computes with."""
+    sources: dict[str, list[str]] = {}
+    ahead = [trace.output]
+    while ahead:
+        node = ahead.pop()
+        if node not in sources:
+            sources[node] = [each for each in trace.sources(node) if not trace.is_parameter(each)]
+            ahead.extend(sources[node])
+    return list(TopologicalSorter(sources).static_order())
+
+
+def _parameters_by_users(trace: _Trace, computed: list[str]) -> dict[tuple[str, ...], list[str]]:
+    """Parameters that the same operations use stand in one box."""
+    users: dict[str, list[str]] = {}
+    for node in computed:
+        for source in trace.sources(node):
+            if trace.is_parameter(source):
+                users.setdefault(source, []).append(node)
+    boxes: dict[tuple[str, ...], list[str]] = {}
+    for parameter, using in users.items():
+        boxes.setdefault(tuple(using), []).append(parameter)
+    return boxes
+
+
+def _label(trace: _Trace, node: str) -> str:
+    if node in trace.shapes:
+        name = _operation(trace.labels[node])
+        return f"{_KNOWN_AS.get(name, name)}\n{_per_image(trace.shapes[node])}"
+    _, shape = _tensor(trace.labels[node])
+    return f"{'image' if node == trace.image else 'output'}\n{_per_image(shape)}"
+
+
+def _parameter_lines(trace: _Trace, parameters: list[str]) -> str:
+    named = sorted((_tensor(trace.labels[each]) for each in parameters), key=lambda it: -len(it[1]))
+    return "".join(f"{name}   {_times(shape)}\\l" for name, shape in named)
+
+
+def _operation(label: str) -> str:
+    """`ReluBackward0` is the trace of Relu."""
+    return re.sub(r"Backward\d*$", "", label)
+
+
+def _tensor(label: str) -> tuple[str, tuple[int, ...]]:
+    name, _, shape = label.partition("\n")
+    return name, tuple(int(size) for size in re.findall(r"\d+", shape))
+
+
+def _per_image(shape: tuple[int, ...]) -> str:
+    return _times(shape[1:] if shape[:1] == (1,) else shape)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "scalar"
+
+
+def _find_dot() -> Path:
+    """The system's `dot`, else the port that was installed with this package."""
+    beside_python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = shutil.which("dot") or shutil.which(_PORTED_DOT, path=beside_python)
+    if found is None:
+        remedy = f"install Graphviz, or the Python package {_PORTED_DOT}"
+        raise UserError("drawing", f"neither dot nor {_PORTED_DOT} was found", remedy=remedy)
+    return Path(found)
+
+
+def _run(dot: Path, source: str, *options: str) -> bytes:
+    still = {**os.environ, "SOURCE_DATE_EPOCH": "0"}  # the PDF carries no time of its making
+    try:
+        done = subprocess.run(
+            [dot, *options], input=source.encode(), capture_output=True, env=still, check=False
+        )
+    except OSError as error:
+        raise UserError("drawing", f"{dot} cannot be started ({error.strerror})") from error
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise UserError("drawing", f"{dot} {options[0]} failed: {said}")
+    return done.stdout
+
+
+def _without_comments(svg: bytes) -> bytes:
+    """Graphviz signs its work in comments; the picture is the same whoever drew it."""
+    return re.sub(rb"<!--.*?-->\n?", b"", svg, flags=re.DOTALL)
+
+
+def _pdf_from_svg(svg: bytes) -> bytes:
+    from reportlab.graphics import renderPDF
+    from svglib.svglib import svg2rlg
+
+    page = io.BytesIO()
+    renderPDF.drawToFile(svg2rlg(io.BytesIO(svg)), page, invariant=1)
+    return page.getvalue()
+
+
+def _write(path: Path, data: bytes) -> Path:
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(aside).chmod(0o644)  # mkstemp keeps others out
+        Path(aside).replace(path)
+    except OSError:
+        Path(aside).unlink()
+        raise
+    return path

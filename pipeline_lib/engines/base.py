@@ -1,0 +1,74 @@
+"""What an engine is: something that searches, and can say what it found so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.trial import Trial
+
+Listener = Callable[[Trial], None]
+"""Called with a snapshot of a trial when it starts, at each rung, and when it ends.
+
+A snapshot that ended (`COMPLETE`, `PRUNED`, `FAILED`) is already durable in the engine's storage.
+"""
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """One study: what to search on, and what it may spend.
+
+    Attributes:
+        study: Name of the study; with the same name and directory it is continued.
+        data: Training and validation data; nothing leads from it to the test set.
+        space: Name of a search space, one of the engine's `spaces`.
+        deadline: `time.monotonic()` after which no rung may start.
+        budget_seconds: The whole budget, from which fidelities are chosen. Seconds, > 0.
+        trials: Search trials to conduct at most; None leaves the clock as the only limit.
+        workers: Trials that may run at the same time, ≥ 1; each uses one thread.
+        seed: Reaches sampler, initialisation, shuffling and augmentation.
+        directory: The engine's storage and the files of its trials.
+    """
+
+    study: str
+    data: SearchData
+    space: str
+    deadline: float
+    budget_seconds: float
+    trials: int | None
+    workers: int
+    seed: int
+    directory: Path
+
+
+class Engine(Protocol):
+    """A way to search. `tests/engines/contract.py` holds every implementation to this."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in the configuration, the leaderboard and MLflow."""
+
+    @property
+    def spaces(self) -> Sequence[str]:
+        """The search spaces that it knows."""
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Make it able to run; quick when it already is.
+
+        Raises:
+            EngineUnavailable: It cannot run on this machine; says what is missing.
+        """
+
+    def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
+        """Search until the trials or the seconds are spent, or `stop` is set.
+
+        Returns with every trial ended and durable, and no process left behind. Trials left
+        running by a killed predecessor are closed first and their configurations run once more.
+        """
+
+    def trials(self, request: SearchRequest) -> list[Trial]:
+        """Every trial in the study's storage, by number: the truth that tracking mirrors."""

@@ -1,0 +1,48 @@
+"""Fidelities: how many samples each rung trains on, and how long finals may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BASE_SAMPLES = 10_000
+REDUCTION = 3
+SEARCH_SHARE = 0.5
+"""Share of the budget that the search may spend; finalists train for the rest."""
+
+_MARGIN = 0.93  # of the time left: what a final may plan for, since speed wavers
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Rungs of a search: sample counts in rising order, each a complete training."""
+
+    rungs: tuple[int, ...]
+    reduction: int
+    has_finals: bool = True
+
+    @classmethod
+    def of(cls, space: str, budget_seconds: float, train_size: int) -> Ladder:
+        """The ladder that suits a budget; the chapter's space has its two epochs and no finals."""
+        if space == "book":
+            return cls((train_size, 2 * train_size), 2, has_finals=False)
+        height = 2 if budget_seconds < 40 else 3 if budget_seconds < 600 else 4
+        return cls(tuple(BASE_SAMPLES * REDUCTION**step for step in range(height)), REDUCTION)
+
+    @property
+    def top(self) -> int:
+        """Samples at the highest rung."""
+        return self.rungs[-1]
+
+    def search_seconds(self, budget_seconds: float) -> float:
+        """How long the search may run before finalists get their turn."""
+        return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
+
+    def final_samples(self, samples_per_second: float, seconds_left: float, counted: bool) -> int:
+        """How long a finalist trains, in samples; 0 when too little time is left to pay.
+
+        A search that ended by its count of trials (`counted`) has finals of a fixed length, three
+        times the top rung, so that the same seed gives the same finals; else the time left decides.
+        """
+        affordable = int(samples_per_second * seconds_left * _MARGIN)
+        wanted = min(affordable, REDUCTION * self.top) if counted else affordable
+        return wanted if wanted >= self.rungs[0] * REDUCTION else 0

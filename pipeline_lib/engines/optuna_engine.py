@@ -1,0 +1,243 @@
+"""Optuna as an engine: the parent owns the study, one process trains each running trial."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState as OptunaState
+
+from pipeline_lib.engines.base import Listener, SearchRequest
+from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.engines.optuna_storage import (
+    INTERRUPTED,
+    RECORD,
+    model_directory,
+    open_study,
+    read_trials,
+    record_of,
+)
+from pipeline_lib.errors import ConfigurationError, TrialFailure
+from pipeline_lib.models.spaces import SPACES, space_function
+from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
+
+_POLL_SECONDS = 0.2
+_TOLD = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class OptunaEngine:
+    """Searches a define-by-run space with an Optuna sampler and successive halving."""
+
+    sampler: str = "tpe"
+    name: str = field(default="optuna", init=False)
+    spaces: tuple[str, ...] = field(default=tuple(SPACES), init=False)
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Load torch into the server that workers are forked from."""
+        warm_up()
+
+    def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
+        """See `Engine.search`."""
+        space_function(request.space)
+        _Search(request, make_sampler(self.sampler, request.seed), listen, stop).run()
+
+    def trials(self, request: SearchRequest) -> list[Trial]:
+        """See `Engine.trials`."""
+        return read_trials(request.directory, request.study)
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler of a name: tpe, cmaes or random.
+
+    Raises:
+        ConfigurationError: There is none of this name.
+    """
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    if name == "cmaes":
+        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    remedy = "choose from tpe, cmaes, random"
+    raise ConfigurationError("sampler", "is unknown", value=name, remedy=remedy)
+
+
+@dataclass
+class _Running:
+    """A trial that a worker trains right now, and the rungs it is to climb."""
+
+    optuna_trial: optuna.Trial
+    trial: Trial
+    worker: TrialWorker
+    rungs: tuple[int, ...]
+
+    @property
+    def reached(self) -> int:
+        return len(self.trial.rungs)
+
+
+class _Search:
+    """One call of `search`: proposes, listens to workers, decides, and tells."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        sampler: optuna.samplers.BaseSampler,
+        listen: Listener,
+        stop: threading.Event,
+    ) -> None:
+        self.request = request
+        train_size = len(request.data.load().train)
+        self.ladder = Ladder.of(request.space, request.budget_seconds, train_size)
+        self.study = open_study(request, self.ladder, sampler)
+        self.listen = listen
+        self.stop = stop
+        self.running: list[_Running] = []
+        self.conducted = 0
+        self.finalists: list[int] = []
+        self.best: dict[int, Trial] = {}
+        began = request.deadline - request.budget_seconds
+        self.search_end = began + self.ladder.search_seconds(request.budget_seconds)
+
+    def run(self) -> None:
+        """Until nothing runs and nothing more may start."""
+        for trial in read_trials(self.request.directory, self.request.study):
+            self._remember(trial)
+        try:
+            self._fill()
+            while self.running:
+                ready = wait([run.worker.connection for run in self.running], _POLL_SECONDS)
+                for run in [r for r in self.running if r.worker.connection in ready]:
+                    self._hear(run)
+                if self.stop.is_set():
+                    break
+                self._fill()
+        finally:
+            for run in list(self.running):
+                self._end_early(run, "the run was stopped")
+
+    def _fill(self) -> None:
+        """Start trials until every worker is busy or nothing may start any more."""
+        while len(self.running) < self.request.workers and not self.stop.is_set():
+            if self._may_search():
+                self.conducted += 1
+                self._start(self.study.ask(), "search", self.ladder.rungs)
+            elif not self._start_final():
+                return
+
+    def _may_search(self) -> bool:
+        limit = self.request.trials
+        return time.monotonic() < self.search_end and (limit is None or self.conducted < limit)
+
+    def _start_final(self) -> bool:
+        """Train the best configuration that has no final yet for the time left, if that pays."""
+        counted = self.request.trials is not None and self.conducted >= self.request.trials
+        if not self.ladder.has_finals or len(self.finalists) >= self.request.workers:
+            return False
+        contenders = [t for t in self.best.values() if t.number not in self.finalists]
+        if not contenders or (counted and self._searching()):
+            return False
+        chosen = max(contenders, key=lambda trial: trial.val_accuracy or 0.0)
+        speed = chosen.rungs[-1].samples / chosen.rungs[-1].seconds
+        left = self.request.deadline - time.monotonic()
+        samples = self.ladder.final_samples(speed, left, counted)
+        self.finalists.append(chosen.number)
+        if not samples:
+            return False
+        self.study.enqueue_trial(self.study.trials[chosen.number].params)
+        self._start(self.study.ask(), "final", (samples,), note=f"of {chosen.label}")
+        return True
+
+    def _searching(self) -> bool:
+        return any(run.trial.stage == "search" for run in self.running)
+
+    def _start(
+        self, optuna_trial: optuna.Trial, stage: str, rungs: tuple[int, ...], note: str = ""
+    ) -> None:
+        suggest = space_function(self.request.space)
+        trial = Trial(
+            study=self.request.study,
+            engine="optuna",
+            number=optuna_trial.number,
+            state=TrialState.RUNNING,
+            configuration=suggest(optuna_trial, self.request.budget_seconds),
+            started=time.time(),
+            stage=stage,
+            notes={"final": note} if note else {},
+        )
+        provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
+        optuna_trial.set_user_attr(RECORD, record_of(provisional))
+        job = TrialJob(
+            data=self.request.data,
+            configuration=trial.configuration,
+            seed=trial_seed(self.request.seed, trial.number),
+            directory=model_directory(self.request.directory, trial.number),
+        )
+        run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
+        self.running.append(run)
+        run.worker.request(rungs[0])
+        self.listen(trial)
+
+    def _hear(self, run: _Running) -> None:
+        """Take in a rung, or an end; decide whether the trial climbs on."""
+        try:
+            rung = run.worker.receive()
+        except TrialFailure as failure:
+            self._end(run, TrialState.FAILED, failure.problem)
+            return
+        self._take(run, rung)
+        run.optuna_trial.report(rung.val_accuracy, step=rung.samples)
+        if run.reached == len(run.rungs):
+            self._end(run, TrialState.COMPLETE)
+        elif run.optuna_trial.should_prune():
+            self._end(run, TrialState.PRUNED, f"below the best third at {rung.samples:,} samples")
+        elif time.monotonic() >= self.search_end:
+            self._end(run, TrialState.PRUNED, "the search time was over")
+        else:
+            run.worker.request(run.rungs[run.reached])
+            self.listen(run.trial)
+
+    def _take(self, run: _Running, rung: Rung) -> None:
+        size = run.worker.size
+        run.trial = replace(
+            run.trial,
+            rungs=(*run.trial.rungs, rung),
+            parameters=size.parameters if size else None,
+            multiply_adds=size.multiply_adds if size else None,
+            model=model_directory(self.request.directory, run.trial.number),
+        )
+
+    def _end_early(self, run: _Running, reason: str) -> None:
+        self._end(run, TrialState.PRUNED if run.trial.rungs else TrialState.FAILED, reason)
+
+    def _end(self, run: _Running, state: TrialState, reason: str = "") -> None:
+        run.worker.close()
+        self.running.remove(run)
+        seconds = time.time() - run.trial.started
+        trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
+        run.optuna_trial.set_user_attr(RECORD, record_of(trial))
+        value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
+        self.study.tell(run.optuna_trial, value, state=_TOLD[state])
+        self._remember(trial)
+        self.listen(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        if trial.stage == "search" and trial.rungs:
+            self.best[trial.number] = trial
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of one trial, spread so that neighbours have nothing in common."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -1,0 +1,132 @@
+"""The Optuna study on disk: opened, mended after a crash, and read back as trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState as OptunaState
+
+from pipeline_lib.engines.base import SearchRequest
+from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.models.spaces import PRIORS
+from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
+
+RECORD = "automl"
+"""User attribute that holds what Optuna itself does not: rungs, size, stage, reason."""
+_RETRY = "retry_of"
+_IDENTITY = "identity"
+
+INTERRUPTED = "its run was interrupted"
+"""The reason kept from the moment a trial starts, until it ends in another way."""
+
+
+def open_study(
+    request: SearchRequest, ladder: Ladder, sampler: optuna.samplers.BaseSampler
+) -> optuna.Study:
+    """The study of a request, created or continued; what a killed run left is put right.
+
+    Raises:
+        ConfigurationError: A study of this name was begun with other data or another space.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    request.directory.mkdir(parents=True, exist_ok=True)
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=ladder.rungs[0], reduction_factor=ladder.reduction
+    )
+    study = optuna.create_study(
+        study_name=request.study,
+        storage=_storage(request.directory),
+        direction="maximize",
+        sampler=sampler,
+        pruner=pruner,
+        load_if_exists=True,
+    )
+    _check_identity(study, request)
+    _close_interrupted(study)
+    if not study.get_trials(deepcopy=False):
+        for parameters in PRIORS[request.space]:
+            study.enqueue_trial(parameters)
+    return study
+
+
+def read_trials(directory: Path, study: str) -> list[Trial]:
+    """Every trial that ended, by number; empty where there is no study yet."""
+    if not journal(directory).exists():
+        return []
+    loaded = optuna.load_study(study_name=study, storage=_storage(directory))
+    ended = [trial for trial in loaded.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return [_thaw(trial, directory, study) for trial in ended if RECORD in trial.user_attrs]
+
+
+def record_of(trial: Trial) -> dict[str, Any]:
+    """What is kept of a trial beside Optuna's own fields, as JSON values."""
+    fields = asdict(trial)
+    for known in ("study", "engine", "number", "model"):
+        del fields[known]
+    fields["saved"] = trial.model is not None
+    return fields
+
+
+def journal(directory: Path) -> Path:
+    """The storage file of the study kept in a directory."""
+    return directory / "study.journal"
+
+
+def model_directory(directory: Path, number: int) -> Path:
+    """Where the weights of a trial are kept."""
+    return directory / "trials" / f"{number:04d}"
+
+
+def _storage(directory: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(journal(directory))))
+
+
+def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
+    ours = {
+        "dataset": request.data.dataset,
+        "digest": request.data.digest,
+        "space": request.space,
+        "seed": request.seed,
+    }
+    theirs: Mapping[str, object] | None = study.user_attrs.get(_IDENTITY)
+    if theirs is None:
+        study.set_user_attr(_IDENTITY, ours)
+        return
+    for field, value in ours.items():
+        if theirs[field] != value:
+            problem = f"the study {request.study!r} was begun with {theirs[field]!r}"
+            remedy = "choose another --name, or continue it as it was begun"
+            raise ConfigurationError(field, problem, value=value, remedy=remedy)
+
+
+def _close_interrupted(study: optuna.Study) -> None:
+    """Fail what a killed run left running, and queue each search trial once more."""
+    for trial in study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,)):
+        study.tell(trial.number, state=OptunaState.FAIL)
+        record = trial.user_attrs.get(RECORD, {"stage": "search"})
+        if record["stage"] == "search" and trial.params and _RETRY not in trial.user_attrs:
+            study.enqueue_trial(trial.params, user_attrs={_RETRY: trial.number})
+
+
+def _thaw(trial: FrozenTrial, directory: Path, study: str) -> Trial:
+    record = dict(trial.user_attrs[RECORD])
+    rungs = tuple(
+        Rung(**{**rung, "curve": tuple(Epoch(**epoch) for epoch in rung["curve"])})
+        for rung in record.pop("rungs", ())
+    )
+    saved = record.pop("saved", False)
+    return Trial(
+        study=study,
+        engine="optuna",
+        number=trial.number,
+        model=model_directory(directory, trial.number) if saved else None,
+        **{**record, "state": TrialState(record["state"]), "rungs": rungs},
+    )

@@ -1,0 +1,80 @@
+"""Every error that automl raises on purpose.
+
+    AutomlError
+    ├── UserError                 the user can mend it: one line on the terminal, exit code 2
+    │   ├── ConfigurationError    a field of the configuration
+    │   ├── DataError             a data set, or a file of it
+    │   ├── HomeError             the state directory
+    │   ├── ImageError            a picture that `predict` cannot take
+    │   ├── ModelError            a model that is not there, or cannot be read
+    │   └── ServerError           a server that cannot start: a port, a program
+    ├── EngineUnavailable         an engine cannot run here; the run goes on with the others
+    └── TrialFailure              one training ended itself (divergence, a limit); the study goes on
+"""
+
+from __future__ import annotations
+
+_ABSENT = object()
+
+
+class AutomlError(Exception):
+    """Something went wrong *where*; says what, the value it got, and what to do.
+
+    Reads as ``where: problem, got value; remedy``.
+    """
+
+    def __init__(
+        self, where: str, problem: str, *, value: object = _ABSENT, remedy: str = ""
+    ) -> None:
+        self.where = where
+        self.problem = problem
+        self.value = None if value is _ABSENT else value
+        self.remedy = remedy
+        got = "" if value is _ABSENT else f", got {value!r}"
+        super().__init__(f"{where}: {problem}{got}{f'; {remedy}' if remedy else ''}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.__dict__, self.args)
+
+
+def _rebuild(cls: type[AutomlError], fields: dict[str, object], args: tuple[object, ...]) -> object:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class UserError(AutomlError):
+    """The user can mend it."""
+
+
+class ConfigurationError(UserError):
+    """A field of the configuration has a value that cannot be."""
+
+
+class DataError(UserError):
+    """A data set is unknown, cannot be had, or a file of it is not what it should be."""
+
+
+class HomeError(UserError):
+    """The state directory cannot be used."""
+
+
+class ImageError(UserError):
+    """A picture is not of the kind that the model takes."""
+
+
+class ModelError(UserError):
+    """A model is not there, or its files are not those of a model."""
+
+
+class ServerError(UserError):
+    """A server cannot be started."""
+
+
+class EngineUnavailable(AutomlError):
+    """An engine cannot run on this machine."""
+
+
+class TrialFailure(AutomlError):
+    """A training ended itself."""

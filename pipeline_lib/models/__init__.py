@@ -1,0 +1,88 @@
+"""Networks: built from an architecture, kept as JSON and safetensors, never pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipeline_lib.errors import ModelError
+from pipeline_lib.models import book, convnet
+
+ARCHITECTURE = "architecture.json"
+WEIGHTS = "weights.safetensors"
+
+
+def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
+    """The architecture that a configuration describes for images (C, H, W) and so many classes."""
+    chosen = dict(configuration)
+    if "num_conv_layers" not in chosen:
+        return convnet.design(chosen, shape, classes)
+    fully_connected = range(chosen["num_fc_layers"])
+    return {
+        "kind": "book",
+        "shape": list(shape),
+        "classes": classes,
+        "conv_depths": [chosen[f"conv_depth_{i}"] for i in range(chosen["num_conv_layers"])],
+        "conv_dropout": chosen["conv_dropout"],
+        "fc_sizes": [chosen[f"fc_output_feat_{i}"] for i in fully_connected],
+        "fc_dropouts": [chosen[f"fc_dropout_{i}"] for i in fully_connected],
+    }
+
+
+def build_model(architecture: Mapping[str, Any]) -> nn.Module:
+    """A fresh network: raw images (B, C, H, W), 0…255, to logits (B, classes).
+
+    Raises:
+        ModelError: The architecture is of no known kind.
+    """
+    kind = architecture.get("kind")
+    if kind == "convnet":
+        return convnet.ConvNet(dict(architecture))
+    if kind == "book":
+        return book.BookNet(dict(architecture))
+    remedy = "it was written by another version of automl"
+    raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
+
+
+def multiply_adds(architecture: Mapping[str, Any]) -> int:
+    """Multiply-adds that one image costs."""
+    module = {"convnet": convnet, "book": book}[architecture["kind"]]
+    return int(module.multiply_adds(dict(architecture)))
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def save_model(model: nn.Module, architecture: Mapping[str, Any], directory: Path) -> None:
+    """Write weights and architecture; each file appears whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    aside = directory / f".{WEIGHTS}.{os.getpid()}"
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside)
+    aside.replace(directory / WEIGHTS)
+    aside = directory / f".{ARCHITECTURE}.{os.getpid()}"
+    aside.write_text(json.dumps(architecture, indent=1, sort_keys=True) + "\n")
+    aside.replace(directory / ARCHITECTURE)
+
+
+def load_model(directory: Path) -> nn.Module:
+    """The network kept in a directory, in evaluation mode.
+
+    Raises:
+        ModelError: A file is missing or does not belong to the other.
+    """
+    try:
+        architecture = json.loads((directory / ARCHITECTURE).read_text())
+        model = build_model(architecture)
+        model.load_state_dict(load_file(directory / WEIGHTS))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError("model", f"cannot be read ({error})", value=str(directory)) from error
+    return model.eval().to(memory_format=torch.channels_last)

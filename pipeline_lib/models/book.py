@@ -1,0 +1,46 @@
+"""The chapter's define-by-run ConvNet ("PyTorch and AutoML", Mastering PyTorch, ch. 12)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from pipeline_lib.models.convnet import Normalise
+
+
+class BookNet(nn.Module):
+    """Raw images (B, C, H, W), uint8 or float in 0…255, to log-probabilities (B, classes)."""
+
+    def __init__(self, architecture: dict[str, Any]) -> None:
+        super().__init__()
+        channels, height, width = architecture["shape"]
+        layers: list[nn.Module] = []
+        for depth in architecture["conv_depths"]:
+            layers += [nn.Conv2d(channels, depth, 3, 1), nn.ReLU()]
+            channels, height, width = depth, height - 2, width - 2
+        layers += [nn.MaxPool2d(2), nn.Dropout(architecture["conv_dropout"]), nn.Flatten()]
+        features = channels * (height // 2) * (width // 2)
+        for size, dropout in zip(architecture["fc_sizes"], architecture["fc_dropouts"], strict=True):
+            layers += [nn.Linear(features, size), nn.ReLU(), nn.Dropout(dropout)]
+            features = size
+        self.normalise = Normalise(architecture["shape"][0])
+        self.layers = nn.Sequential(
+            *layers, nn.Linear(features, architecture["classes"]), nn.LogSoftmax(dim=1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) raw pixels to (B, classes) log-probabilities."""
+        return self.layers(self.normalise(images))  # type: ignore[no-any-return]
+
+
+def multiply_adds(architecture: dict[str, Any]) -> int:
+    """Multiply-adds that one image costs in convolutions and matrices."""
+    channels, height, width = architecture["shape"]
+    total = 0
+    for depth in architecture["conv_depths"]:
+        height, width = height - 2, width - 2
+        total += height * width * channels * 9 * depth
+        channels = depth
+    sizes = [channels * (height // 2) * (width // 2), *architecture["fc_sizes"], architecture["classes"]]
+    return total + sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))

@@ -1,0 +1,106 @@
+"""Search spaces, define-by-run: what a trial may suggest.
+
+A space is a function from an Optuna trial to a Configuration. To add one, write the function and
+name it in `SPACES`; `pipeline_lib.config.SPACES` makes the name known at the door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pipeline_lib.errors import ConfigurationError
+
+BASE_MULTIPLY_ADDS = 1.3e6
+"""What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
+BASE_SECONDS = 150.0
+DOUBLE_FROM = 4e6
+
+
+class Suggests(Protocol):
+    """The part of `optuna.Trial` (and of `optuna.trial.FixedTrial`) that spaces use."""
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...  # noqa: D102
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...  # noqa: D102
+    def suggest_int(self, name: str, low: int, high: int) -> int: ...  # noqa: D102
+
+
+def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
+    """Networks that pool early, sized to the budget; no region of it is hopeless."""
+    limit = BASE_MULTIPLY_ADDS * max(1.0, budget_seconds / BASE_SECONDS)
+    chosen: dict[str, Any] = {
+        "multiply_adds": trial.suggest_float("multiply_adds", limit / 5, limit, log=True),
+        "stem": trial.suggest_categorical("stem", ["stride", "pool"]),
+        "stem_kernel": trial.suggest_categorical("stem_kernel", [3, 5]),
+        "conv3": trial.suggest_categorical("conv3", [0.0, 1.0, 1.5, 2.0]),
+        "padding": trial.suggest_categorical("padding", ["valid", "same"]),
+        "fc": trial.suggest_categorical("fc", [0, 64, 128]),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.3),
+        "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
+        "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
+        "augmentation": trial.suggest_categorical("augmentation", ["none", "shift", "affine"]),
+    }
+    if limit >= DOUBLE_FROM:
+        chosen["double"] = trial.suggest_categorical("double", [False, True])
+    if chosen["optimizer"] == "adamw":
+        chosen["lr"] = trial.suggest_float("adamw_lr", 1e-3, 2e-2, log=True)
+        chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-3, 1e-1, log=True)
+    else:
+        chosen["lr"] = trial.suggest_float("sgd_lr", 3e-2, 3e-1, log=True)
+        chosen["weight_decay"] = trial.suggest_float("sgd_weight_decay", 1e-5, 1e-3, log=True)
+    return chosen
+
+
+def book(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
+    """The chapter's space, exactly; its learning rates stop Adam and RMSprop from learning."""
+    chosen: dict[str, Any] = {"num_conv_layers": trial.suggest_int("num_conv_layers", 1, 4)}
+    for i in range(chosen["num_conv_layers"]):
+        chosen[f"conv_depth_{i}"] = trial.suggest_int(f"conv_depth_{i}", 16, 64)
+    chosen["conv_dropout"] = trial.suggest_float("conv_dropout", 0.1, 0.4)
+    chosen["num_fc_layers"] = trial.suggest_int("num_fc_layers", 1, 2)
+    for i in range(chosen["num_fc_layers"]):
+        chosen[f"fc_output_feat_{i}"] = trial.suggest_int(f"fc_output_feat_{i}", 16, 64)
+        chosen[f"fc_dropout_{i}"] = trial.suggest_float(f"fc_dropout_{i}", 0.1, 0.4)
+    names = ["Adam", "Adadelta", "RMSprop", "SGD"]
+    chosen["optimizer"] = trial.suggest_categorical("optimizer", names)
+    chosen["lr"] = trial.suggest_float("lr", 0.1, 0.5, log=True)
+    chosen["batch_size"] = 32
+    return chosen
+
+
+SPACES: dict[str, Callable[[Suggests, float], dict[str, Any]]] = {"default": default, "book": book}
+
+PRIORS: dict[str, list[dict[str, Any]]] = {
+    "default": [
+        {
+            "multiply_adds": 7e5,
+            "stem": "stride",
+            "stem_kernel": 5,
+            "conv3": 2.0,
+            "padding": "valid",
+            "fc": 0,
+            "dropout": 0.0,
+            "optimizer": "adamw",
+            "batch_size": 64,
+            "label_smoothing": 0.05,
+            "augmentation": "shift",
+            "adamw_lr": 6e-3,
+            "adamw_weight_decay": 2e-2,
+        },
+    ],
+    "book": [],
+}
+"""Configurations tried first: what worked before in this space, as parameters of `suggest_…`."""
+
+
+def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:
+    """The space of this name.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if name not in SPACES:
+        listed = f"choose from {', '.join(SPACES)}"
+        raise ConfigurationError("space", "is unknown to Optuna", value=name, remedy=listed)
+    return SPACES[name]

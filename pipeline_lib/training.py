@@ -1,0 +1,201 @@
+"""One training: a network, its optimiser, its schedule, and a loop that reads aloud."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline_lib.augmentation import augment
+from pipeline_lib.data.prepared import Split
+from pipeline_lib.errors import TrialFailure
+from pipeline_lib.models import build_model
+from pipeline_lib.models.convnet import Normalise
+from pipeline_lib.trial import Configuration, Epoch, Rung
+
+WARM_UP = 0.2  # share of the samples over which the learning rate rises
+EVALUATION_BATCH = 500
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The two parts of a split as tensors. Images (N, C, H, W) uint8, labels (N,) int64."""
+
+    images: Tensor  # all of them, shared between processes; `train` picks
+    labels: Tensor
+    train: Tensor  # (N_train,) indices
+    val_images: Tensor
+    val_labels: Tensor
+
+    @classmethod
+    def of(cls, split: Split) -> TrainingData:
+        """View the split's arrays as tensors; only the validation part is copied."""
+        images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+        validation = torch.from_numpy(split.validation)
+        return cls(
+            images, labels, torch.from_numpy(split.train), images[validation], labels[validation]
+        )
+
+
+def use_one_thread() -> None:
+    """Make this process a good neighbour: one thread, and an allocator that keeps its pages.
+
+    Freed batch buffers go back to the kernel by default and fault in again for the next batch;
+    glibc's thresholds raised, page faults fall eightfold. Elsewhere than glibc nothing is done.
+    """
+    torch.set_num_threads(1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD):
+            mallopt(option, 256 * 2**20)
+
+
+class Training:
+    """Trains one configuration, rung by rung.
+
+    A rung is a complete training with its own one-cycle schedule (Smith & Topin 2018), since a
+    checkpoint of a longer schedule says little about where that schedule ends. The chapter's
+    networks have a constant learning rate: their rungs go on where the last one ended.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        architecture: dict[str, Any],
+        data: TrainingData,
+        seed: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check` is called before every batch and may raise to end the training."""
+        self.configuration = dict(configuration)
+        self.data = data
+        self.seed = seed
+        self._architecture = architecture
+        self._check = check
+        self._continues = architecture["kind"] == "book"
+        self._seen = 0
+        self._start()
+
+    def _start(self) -> None:
+        torch.manual_seed(self.seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
+        for module in self.model.modules():
+            if isinstance(module, Normalise):
+                module.set_from(self.data.images[self.data.train[:10_000]])
+        self.optimizer = make_optimizer(self.model, self.configuration)
+        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+
+    def fit(self, samples: int) -> Rung:
+        """Train on so many samples (> 0) and evaluate on the validation part.
+
+        Raises:
+            TrialFailure: The loss is no longer a finite number.
+        """
+        began = time.perf_counter()
+        if self._continues:
+            samples, already = samples - self._seen, self._seen
+        else:
+            already = 0
+            self._start()
+        curve: list[Epoch] = []
+        seen, loss_sum = 0, torch.zeros(())
+        mark = len(self.data.train)
+        for images, labels in self._batches(samples):  # (B, C, H, W) uint8, (B,)
+            self._check()
+            self._schedule(seen / samples)
+            loss = self._step(images, labels)
+            seen += len(labels)
+            loss_sum += loss * len(labels)
+            if seen >= mark or seen == samples:
+                mean_loss = float(loss_sum) / (seen - (curve[-1].samples if curve else 0))
+                curve.append(Epoch(seen, mean_loss, self.evaluate()))
+                loss_sum.zero_()
+                mark += len(self.data.train)
+        self._seen = already + samples
+        seconds = time.perf_counter() - began
+        return Rung(self._seen, curve[-1].val_accuracy, seconds, tuple(curve))
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        kind = str(self.configuration.get("augmentation", "none"))
+        smoothing = float(self.configuration.get("label_smoothing") or 0.0)
+        pixels = augment(images, kind, self.generator).contiguous(memory_format=torch.channels_last)
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.model(pixels)  # (B, classes)
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        if not torch.isfinite(loss):
+            raise TrialFailure("training", "diverged: the loss is no finite number", value=loss.item())
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled passes over the training part, until so many samples were given."""
+        size = int(self.configuration["batch_size"])  # type: ignore[arg-type]
+        left = samples
+        while left:
+            order = torch.randperm(len(self.data.train), generator=self.generator)[:left]
+            for picked in self.data.train[order].split(size):  # (B,)
+                yield self.data.images.index_select(0, picked), self.data.labels[picked]
+            left -= len(order)
+
+    def _schedule(self, progress: float) -> None:
+        if self._continues:
+            return
+        factor = one_cycle(progress)
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+
+    @torch.inference_mode()
+    def evaluate(self) -> float:
+        """Accuracy on the validation part, in [0, 1]."""
+        logits = predict(self.model, self.data.val_images)
+        return float((logits.argmax(1) == self.data.val_labels).float().mean())
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits (N, classes) of raw images (N, C, H, W), in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    batches = images.split(EVALUATION_BATCH)
+    logits = [model(b.float().contiguous(memory_format=torch.channels_last)) for b in batches]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak learning rate at a progress in [0, 1]: a linear rise, then a cosine."""
+    if progress < WARM_UP:
+        return max(progress / WARM_UP, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
+    """The configuration's optimiser; weight decay on matrices and kernels only.
+
+    The chapter's four (Adam, Adadelta, RMSprop, SGD) keep PyTorch's defaults but the learning rate.
+    """
+    kind = str(configuration["optimizer"])
+    lr = float(configuration["lr"])  # type: ignore[arg-type]
+    if kind in ("Adam", "Adadelta", "RMSprop", "SGD"):
+        chapter: torch.optim.Optimizer = getattr(torch.optim, kind)(model.parameters(), lr=lr)
+        return chapter
+    parameters = list(model.parameters())
+    decay = float(configuration["weight_decay"])  # type: ignore[arg-type]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if kind == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=True)

@@ -1,0 +1,69 @@
+"""The values that travel between engines, tracking and the leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+Configuration = Mapping[str, int | float | str | bool | None]
+"""Hyperparameters by name: what an engine proposes and a training takes."""
+
+
+class TrialState(StrEnum):
+    """How a trial stands. `PRUNED` trials have rungs but no final value."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of an accuracy curve inside a rung."""
+
+    samples: int  # seen since the rung began
+    train_loss: float
+    val_accuracy: float  # in [0, 1]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One complete training at one fidelity, with its own schedule."""
+
+    samples: int  # the fidelity: training samples seen
+    val_accuracy: float  # in [0, 1]
+    seconds: float
+    curve: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and what became of it. `(study, engine, number)` is its key."""
+
+    study: str
+    engine: str
+    number: int
+    state: TrialState
+    configuration: Configuration
+    rungs: tuple[Rung, ...] = ()
+    parameters: int | None = None
+    multiply_adds: int | None = None  # for one image
+    started: float = 0.0  # seconds since the epoch
+    seconds: float = 0.0  # from ask to tell
+    stage: str = "search"  # or "final": a finalist trained longer
+    reason: str = ""  # why it failed or was pruned
+    model: Path | None = None  # directory holding architecture.json and weights.safetensors
+    notes: Mapping[str, str] = field(default_factory=dict)  # what else its engine says of it
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """Validation accuracy at the highest rung reached, in [0, 1]."""
+        return self.rungs[-1].val_accuracy if self.rungs else None
+
+    @property
+    def label(self) -> str:
+        """How people refer to it: `optuna-0041`."""
+        return f"{self.engine}-{self.number:04d}"

@@ -1,0 +1,165 @@
+"""One process per running trial: start it, hear its rungs, end it.
+
+Workers come from a forkserver that has torch loaded, so a start costs milliseconds and shares
+memory. They only train: the parent owns the study. Both ends speak JSON, so nothing a worker sends
+is unpickled. A worker that is killed, crashes or hangs is a reason, never an exception.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.errors import TrialFailure
+from pipeline_lib.trial import Configuration, Epoch, Rung
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["pipeline_lib.training"])
+
+_JOIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What a worker needs to train one configuration."""
+
+    data: SearchData
+    configuration: Configuration
+    seed: int
+    directory: Path  # where the weights of the last rung are kept
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the network of a trial is."""
+
+    parameters: int
+    multiply_adds: int
+
+
+def warm_up() -> None:
+    """Start the forkserver, so that torch loads while the caller does something else."""
+    with _plain_main():
+        process = _CONTEXT.Process(target=_nothing)
+        process.start()
+    process.join()
+
+
+class TrialWorker:
+    """A process that trains one configuration, a rung at each request."""
+
+    def __init__(self, job: TrialJob) -> None:
+        self.connection, theirs = _CONTEXT.Pipe()
+        self.size: Size | None = None
+        self._process: ForkServerProcess = _CONTEXT.Process(
+            target=_work, args=(theirs, job), daemon=True
+        )
+        with _plain_main():
+            self._process.start()
+        theirs.close()
+
+    def request(self, samples: int) -> None:
+        """Ask for a rung at this fidelity; its result makes `connection` readable."""
+        try:
+            self.connection.send_bytes(json.dumps({"samples": samples}).encode())
+        except OSError:
+            pass  # It died; `receive` tells of what.
+
+    def receive(self) -> Rung:
+        """The rung that was asked for.
+
+        Raises:
+            TrialFailure: The training failed or its process ended, with the reason.
+        """
+        try:
+            message = json.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            raise TrialFailure("worker", self._obituary()) from None
+        if "failed" in message:
+            raise TrialFailure("worker", message["failed"])
+        self.size = Size(message["parameters"], message["multiply_adds"])
+        fields = message["rung"]
+        return Rung(**{**fields, "curve": tuple(Epoch(**epoch) for epoch in fields["curve"])})
+
+    def _obituary(self) -> str:
+        self._process.join(_JOIN_SECONDS)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+            return f"its process was killed by {signal.Signals(-code).name}{hint}"
+        return f"its process ended with exit code {code}"
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+
+
+@contextmanager
+def _plain_main() -> Iterator[None]:
+    """Hide `__main__` while a process starts.
+
+    multiprocessing would import the parent's main module again in every child; under Prefect that
+    is its engine, seconds a trial for nothing.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _nothing() -> None:
+    """What the first process does: by then the forkserver has loaded torch."""
+
+
+class _ParentGone(Exception):
+    """Nobody waits for this training any more."""
+
+
+def _work(connection: Connection, job: TrialJob) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        _train(connection, job)
+    except (EOFError, BrokenPipeError, _ParentGone):
+        return
+    except (TrialFailure, MemoryError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else ""
+        text = reason if isinstance(error, TrialFailure) else f"{type(error).__name__}: {reason}"
+        connection.send_bytes(json.dumps({"failed": text}).encode())
+
+
+def _train(connection: Connection, job: TrialJob) -> None:
+    from pipeline_lib import models
+    from pipeline_lib.training import Training, TrainingData, use_one_thread
+
+    use_one_thread()
+    forkserver = os.getppid()
+
+    def check() -> None:
+        if os.getppid() != forkserver:
+            raise _ParentGone
+
+    architecture = models.design(job.configuration, job.data.shape, len(job.data.classes))
+    data = TrainingData.of(job.data.load())
+    training = Training(job.configuration, architecture, data, job.seed, check)
+    size = Size(models.parameter_count(training.model), models.multiply_adds(architecture))
+    while True:
+        rung = training.fit(json.loads(connection.recv_bytes())["samples"])
+        models.save_model(training.model, architecture, job.directory)
+        connection.send_bytes(json.dumps({"rung": asdict(rung), **asdict(size)}).encode())
