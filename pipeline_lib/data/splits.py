@@ -1,0 +1,53 @@
+"""Dividing the training images into a part to learn from and a part to choose by."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline_lib.errors import ConfigurationError
+
+Indices = npt.NDArray[np.int64]
+
+
+def stratified_split(
+    labels: npt.NDArray[np.int64], validation_share: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Training and validation indices (int64, ascending), the classes in proportion.
+
+    Every class gives `validation_share` of its members, rounded down or up by the largest
+    remainders so that the validation part has `round(len(labels) * validation_share)` in all. A
+    class of two or more is in both parts, a class of one is in training, even where that moves the
+    total.
+
+    Args:
+        labels: The class of each image, (N,).
+        validation_share: In (0, 1).
+        seed: Not negative; the same seed gives the same split.
+
+    Raises:
+        ConfigurationError: The share leaves one of the parts empty.
+    """
+    if not 0 < validation_share < 1:
+        problem = "must be more than 0 and less than 1"
+        raise ConfigurationError("validation_share", problem, value=validation_share)
+    random = np.random.default_rng(seed)
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for number, quota in enumerate(_quotas(sizes, validation_share)):
+        members = np.flatnonzero(classes == number)
+        chosen[random.permutation(members)[:quota]] = True
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _quotas(sizes: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
+    """How many of each class go to validation: largest remainders between two bounds."""
+    exact = sizes * share
+    fewest = np.minimum(sizes > 1, sizes - 1)
+    low: npt.NDArray[np.int64] = np.clip(np.floor(exact), fewest, sizes - 1).astype(np.int64)
+    high = np.clip(np.ceil(exact), fewest, sizes - 1).astype(np.int64)
+    missing = max(0, round(float(sizes.sum()) * share) - int(low.sum()))
+    by_remainder = np.argsort(low - exact, kind="stable")
+    open_to_more = by_remainder[(low < high)[by_remainder]]
+    low[open_to_more[:missing]] += 1
+    return low
