@@ -22,6 +22,7 @@ from pipeline_lib.trial import Configuration, Epoch, Rung
 
 WARM_UP = 0.2  # share of the samples over which the learning rate rises
 EVALUATION_BATCH = 500
+_STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -91,7 +92,8 @@ class Training:
         self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
         for module in self.model.modules():
             if isinstance(module, Normalise):
-                module.set_from(self.data.images[self.data.train[:10_000]])
+                every = max(1, len(self.data.train) // _STATISTICS_IMAGES)
+                module.set_from(self.data.images[self.data.train[::every]])
         self.optimizer = make_optimizer(self.model, self.configuration)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
 

@@ -26,7 +26,8 @@ from pipeline_lib.errors import TrialFailure
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pipeline_lib.training"])
+# The first optimiser imports torch._dynamo, two seconds that every trial would pay again.
+_CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
 
 _JOIN_SECONDS = 5.0
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline_lib.trial import Rung
+
 BASE_SAMPLES = 10_000
 REDUCTION = 3
 SEARCH_SHARE = 0.5
 """Share of the budget that the search may spend; finalists train for the rest."""
 
 _MARGIN = 0.93  # of the time left: what a final may plan for, since speed wavers
+_WORTHWHILE = 1.5  # how much longer than its last rung a final must be
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class Ladder:
         """How long the search may run before finalists get their turn."""
         return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
 
-    def final_samples(self, samples_per_second: float, seconds_left: float, counted: bool) -> int:
+    def final_samples(self, reached: Rung, seconds_left: float, counted: bool) -> int:
         """How long a finalist trains, in samples; 0 when too little time is left to pay.
 
-        A search that ended by its count of trials (`counted`) has finals of a fixed length, three
-        times the top rung, so that the same seed gives the same finals; else the time left decides.
+        Args:
+            reached: Its highest rung in the search; tells its speed.
+            seconds_left: Until the deadline.
+            counted: The search ended by its count of trials. Then finals have a fixed length, three
+                times the top rung, so that the same seed gives the same finals.
         """
-        affordable = int(samples_per_second * seconds_left * _MARGIN)
+        affordable = int(reached.samples / reached.seconds * seconds_left * _MARGIN)
         wanted = min(affordable, REDUCTION * self.top) if counted else affordable
-        return wanted if wanted >= self.rungs[0] * REDUCTION else 0
+        return wanted if wanted >= _WORTHWHILE * reached.samples else 0

@@ -143,25 +143,21 @@ class _Search:
 
     def _start_final(self) -> bool:
         """Train the best configuration that has no final yet for the time left, if that pays."""
-        counted = self.request.trials is not None and self.conducted >= self.request.trials
-        if not self.ladder.has_finals or len(self.finalists) >= self.request.workers:
-            return False
+        if any(run.trial.stage == "search" for run in self.running):
+            return False  # Its outcome may still matter; it ends with the search time.
         contenders = [t for t in self.best.values() if t.number not in self.finalists]
-        if not contenders or (counted and self._searching()):
+        finals_done = len(self.finalists) >= self.request.workers
+        if not self.ladder.has_finals or finals_done or not contenders:
             return False
         chosen = max(contenders, key=lambda trial: trial.val_accuracy or 0.0)
-        speed = chosen.rungs[-1].samples / chosen.rungs[-1].seconds
-        left = self.request.deadline - time.monotonic()
-        samples = self.ladder.final_samples(speed, left, counted)
         self.finalists.append(chosen.number)
-        if not samples:
-            return False
-        self.study.enqueue_trial(self.study.trials[chosen.number].params)
-        self._start(self.study.ask(), "final", (samples,), note=f"of {chosen.label}")
-        return True
-
-    def _searching(self) -> bool:
-        return any(run.trial.stage == "search" for run in self.running)
+        counted = self.request.trials is not None and self.conducted >= self.request.trials
+        left = self.request.deadline - time.monotonic()
+        samples = self.ladder.final_samples(chosen.rungs[-1], left, counted)
+        if samples:
+            self.study.enqueue_trial(self.study.trials[chosen.number].params)
+            self._start(self.study.ask(), "final", (samples,), note=f"of {chosen.label}")
+        return samples > 0
 
     def _start(
         self, optuna_trial: optuna.Trial, stage: str, rungs: tuple[int, ...], note: str = ""
@@ -203,11 +199,16 @@ class _Search:
             self._end(run, TrialState.COMPLETE)
         elif run.optuna_trial.should_prune():
             self._end(run, TrialState.PRUNED, f"below the best third at {rung.samples:,} samples")
-        elif time.monotonic() >= self.search_end:
-            self._end(run, TrialState.PRUNED, "the search time was over")
+        elif not self._has_time_for(run.rungs[run.reached], rung):
+            self._end(run, TrialState.PRUNED, "no search time left for the next rung")
         else:
             run.worker.request(run.rungs[run.reached])
             self.listen(run.trial)
+
+    def _has_time_for(self, samples: int, last: Rung) -> bool:
+        """Whether a rung of so many samples would end within the search time."""
+        expected = samples / last.samples * last.seconds
+        return time.monotonic() + expected <= self.search_end
 
     def _take(self, run: _Running, rung: Rung) -> None:
         size = run.worker.size

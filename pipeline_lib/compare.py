@@ -1,0 +1,77 @@
+"""The leaderboard: computed from the trials whenever it is wanted, never a second truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.trial import Trial, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Trials that ended, best validation accuracy first, one column a hyperparameter.
+
+    Columns: rank (from 1), engine, trial, stage, state, val_accuracy in [0, 1], samples (fidelity
+    reached), parameters, multiply_adds, seconds, reason, then the configuration as `config.NAME`.
+    """
+    import pandas as pd
+
+    ended = sorted((t for t in trials if t.state != TrialState.RUNNING), key=_order)
+    rows = [
+        {
+            "rank": rank,
+            "engine": trial.engine,
+            "trial": trial.number,
+            "stage": trial.stage,
+            "state": str(trial.state),
+            "val_accuracy": trial.val_accuracy,
+            "samples": trial.rungs[-1].samples if trial.rungs else None,
+            "parameters": trial.parameters,
+            "multiply_adds": trial.multiply_adds,
+            "seconds": round(trial.seconds, 2),
+            "reason": trial.reason,
+            **{f"config.{name}": value for name, value in trial.configuration.items()},
+        }
+        for rank, trial in enumerate(ended, start=1)
+    ]
+    whole = ("samples", "parameters", "multiply_adds")
+    frame = pd.DataFrame(rows)
+    return frame.astype({name: "Int64" for name in whole}) if rows else frame
+
+
+def best(trials: Iterable[Trial]) -> Trial | None:
+    """The trial with the best validation accuracy whose network is kept; None without any.
+
+    Ties go to the smaller network, then to the earlier trial.
+    """
+    kept = [trial for trial in trials if trial.rungs and trial.model is not None]
+    return min(kept, key=_order, default=None)
+
+
+def counts(trials: Iterable[Trial]) -> dict[str, int]:
+    """Trials conducted, and how many of them are complete, pruned and failed."""
+    states = Counter(trial.state for trial in trials)
+    names = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAILED}
+    return {"trials": sum(states.values()), **{name: states[s] for name, s in names.items()}}
+
+
+def write_leaderboard(frame: pd.DataFrame, directory: Path) -> list[Path]:
+    """Write `leaderboard.csv` and `leaderboard.parquet`; each appears whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, write in (("csv", frame.to_csv), ("parquet", frame.to_parquet)):
+        target = directory / f"leaderboard.{suffix}"
+        aside = directory / f".leaderboard.{suffix}"
+        write(aside, index=False)
+        aside.replace(target)
+        written.append(target)
+    return written
+
+
+def _order(trial: Trial) -> tuple[float, float, str, int]:
+    return (-(trial.val_accuracy or 0.0), trial.parameters or 0, trial.engine, trial.number)
