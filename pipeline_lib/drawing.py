@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch.autograd.graph import Node
 
-_PORTED_DOT = "graphviz-pure"  # a wheel's port of dot, which writes no PDF
+_PORTED_DOT = "graphviz-pure"  # dot as a wheel
 _KNOWN_AS = {  # autograd's name: the name that people know
     "Addmm": "Linear",
     "MaxPool2DWithIndices": "MaxPool2d",
@@ -84,7 +83,7 @@ def draw(
     source = _dot_source(_trace(model, image_shape), stem)
     svg = _without_comments(_run(dot, source, "-Tsvg"))
     png = _run(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
-    pdf = _pdf_from_svg(svg) if dot.stem == _PORTED_DOT else _run(dot, source, "-Tpdf")
+    pdf = _pdf_from_svg(svg)
     directory.mkdir(parents=True, exist_ok=True)
     return Drawing(
         pdf=_write(directory / f"{stem}.pdf", pdf),
@@ -131,7 +130,7 @@ def _trace(model: torch.nn.Module, image_shape: tuple[int, int, int]) -> _Trace:
     operations = _operations(output.grad_fn)  # held while torchviz names nodes by id()
     shapes = {str(id(node)): tuple(node._input_metadata[0].shape) for node in operations}
     with _allow_distutils():
-        from torchviz import make_dot
+        from torchviz import make_dot  # type: ignore[import-untyped]
 
         body = make_dot(output, {"image": image, **dict(model.named_parameters())}).body
     nodes = [match.groups() for line in body if (match := _NODE_LINE.fullmatch(line))]
@@ -159,14 +158,12 @@ def _operations(last: Node) -> list[Node]:
 def _allow_distutils() -> Iterator[None]:
     """torchviz 0.0.3 compares versions with distutils, which warns that it is deprecated."""
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=r"(The )?distutils", category=DeprecationWarning
-        )
+        warnings.filterwarnings("ignore", message=r"(The )?distutils", category=DeprecationWarning)
         yield
 
 
 def _dot_source(trace: _Trace, name: str) -> str:
-    from graphviz import Digraph
+    from graphviz import Digraph  # type: ignore[import-untyped]
 
     computed = _from_image_to_output(trace)
     numbers = {node: f"n{number}" for number, node in enumerate(computed)}
@@ -255,11 +252,9 @@ def _find_dot() -> Path:
 
 
 def _run(dot: Path, source: str, *options: str) -> bytes:
-    still = {**os.environ, "SOURCE_DATE_EPOCH": "0"}  # the PDF carries no time of its making
+    command = [str(dot), *options]
     try:
-        done = subprocess.run(
-            [dot, *options], input=source.encode(), capture_output=True, env=still, check=False
-        )
+        done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
     except OSError as error:
         raise UserError("drawing", f"{dot} cannot be started ({error.strerror})") from error
     if done.returncode or not done.stdout:
@@ -274,7 +269,8 @@ def _without_comments(svg: bytes) -> bytes:
 
 
 def _pdf_from_svg(svg: bytes) -> bytes:
-    from reportlab.graphics import renderPDF
+    """The port of dot writes no PDF, and dot writes one that names the second it was made."""
+    from reportlab.graphics import renderPDF  # type: ignore[import-untyped]
     from svglib.svglib import svg2rlg
 
     page = io.BytesIO()
@@ -283,13 +279,10 @@ def _pdf_from_svg(svg: bytes) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(aside).chmod(0o644)  # mkstemp keeps others out
-        Path(aside).replace(path)
-    except OSError:
-        Path(aside).unlink()
-        raise
+        aside.write_bytes(data)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     return path
