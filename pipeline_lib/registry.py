@@ -1,0 +1,195 @@
+"""The model registry: which version of which model is the champion."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.errors import ModelError
+from pipeline_lib.home import Home
+from pipeline_lib.tracking.store import Store, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from torch import nn
+
+CHAMPION = "champion"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+_FOLDER = "network"  # of a registered model: architecture and weights
+_REQUIRED = ("mlflow", "numpy", "safetensors", "torch")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A registered model, ready to use in this process."""
+
+    uri: str
+    module: nn.Module  # raw images (B, C, H, W), 0…255, to logits (B, classes)
+    shape: tuple[int, int, int]  # C, H, W
+    classes: tuple[str, ...]
+    dataset: str
+
+
+def model_name(dataset: str) -> str:
+    """The registered model of a data set: `automl-mnist`.
+
+    Raises:
+        ModelError: The name has characters that a path or an address would misread.
+    """
+    if not _NAME.fullmatch(dataset):
+        problem = "may hold letters, digits, '_', '.' and '-' only"
+        raise ModelError("model name", problem, value=dataset)
+    return f"automl-{dataset}"
+
+
+def register_champion(
+    home: Home,
+    directory: Path,
+    dataset: str,
+    *,
+    run_id: str,
+    classes: Sequence[str],
+    metrics: Mapping[str, float],
+) -> int:
+    """Register the model in a directory as a new version, make it champion; returns the version.
+
+    `directory` holds `architecture.json` and `weights.safetensors`; `run_id` is the run that
+    the model comes from; `metrics` show beside it.
+
+    Raises:
+        ModelError: The files are not those of a model, or the name cannot be.
+        HomeError: The store in the state directory cannot be used.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+
+    from pipeline_lib.models import load_model
+
+    name = model_name(dataset)
+    load_model(directory)
+    store = open_store(home)
+    client = store.client
+    experiment_id = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment_id, name, run_id, model_type="classifier")
+    with tempfile.TemporaryDirectory() as aside:
+        _save_pyfunc(Path(aside, "model"), directory, dataset, classes, model.model_id)
+        client.log_model_artifacts(model.model_id, str(Path(aside, "model")))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    now = int(time.time() * 1000)
+    numbers = [
+        Metric(key, float(value), now, 0, model_id=model.model_id) for key, value in metrics.items()
+    ]
+    client.log_batch(run_id, metrics=numbers)
+    registered = _new_version(store, name, model)
+    client.set_registered_model_alias(name, CHAMPION, str(registered))
+    return registered
+
+
+def load_champion(home: Home, uri: str) -> Classifier:
+    """The network behind `models:/automl-mnist@champion` or `models:/automl-mnist/3`.
+
+    Raises:
+        ModelError: There is no such model, or its files cannot be read.
+        HomeError: The store in the state directory cannot be used.
+    """
+    name, alias, number = _parse(uri)
+    if not home.mlflow_database.exists() and not os.environ.get("MLFLOW_TRACKING_URI"):
+        raise _unregistered(uri)
+    store = open_store(home)
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    from pipeline_lib.models import load_model
+
+    client = store.client
+    try:
+        found = (
+            client.get_model_version_by_alias(name, alias)
+            if alias
+            else client.get_model_version(name, number)
+        )
+        location = client.get_model_version_download_uri(name, found.version)
+        directory = Path(
+            download_artifacts(location, tracking_uri=store.uri, registry_uri=store.registry_uri)
+        )
+    except MlflowException as error:
+        raise _unregistered(uri) from error
+    described = Model.load(str(directory)).metadata or {}
+    return Classifier(
+        uri=f"models:/{name}/{found.version}",
+        module=load_model(directory / "artifacts" / _FOLDER),
+        shape=tuple(described["shape"]),
+        classes=tuple(described["classes"]),
+        dataset=described["dataset"],
+    )
+
+
+def _save_pyfunc(
+    path: Path, directory: Path, dataset: str, classes: Sequence[str], model_id: str
+) -> None:
+    """Write MLflow's model: our script, the network's two files, signature, requirements."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from pipeline_lib.models import ARCHITECTURE, WEIGHTS
+
+    network = path.parent / _FOLDER
+    network.mkdir()
+    for name in (ARCHITECTURE, WEIGHTS):
+        shutil.copyfile(directory / name, network / name)
+    shape = tuple(json.loads((network / ARCHITECTURE).read_text())["shape"])
+    images = TensorSpec(np.dtype("uint8"), (-1, *shape))
+    probabilities = TensorSpec(np.dtype("float32"), (-1, len(classes)))
+    mlflow.pyfunc.save_model(
+        str(path),
+        python_model=str(Path(__file__).with_name("serving.py")),
+        artifacts={"model": str(network)},
+        input_example=np.zeros((1, *shape), np.uint8),
+        signature=ModelSignature(Schema([images]), Schema([probabilities])),
+        # Given, because MLflow's own inference of them takes ten seconds.
+        pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
+        metadata={"dataset": dataset, "shape": list(shape), "classes": list(classes)},
+        mlflow_model=Model(model_id=model_id),
+    )
+
+
+def _new_version(store: Store, name: str, model: LoggedModel) -> int:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # By its place, not as models:/ID, which MLflow would look up in its global store.
+    created = store.client.create_model_version(
+        name, model.artifact_location, model.source_run_id, model_id=model.model_id
+    )
+    return int(created.version)
+
+
+def _parse(uri: str) -> tuple[str, str, str]:
+    """Name, alias and version; one of the last two is empty."""
+    match = _URI.fullmatch(uri)
+    if match is None:
+        problem = "is not of the form models:/NAME@ALIAS or models:/NAME/VERSION"
+        raise ModelError("model", problem, value=uri)
+    return match["name"], match["alias"] or "", match["version"] or ""
+
+
+def _unregistered(uri: str) -> ModelError:
+    remedy = "`automl run` registers one; --home or AUTOML_HOME says where to look"
+    return ModelError("model", "is not registered", value=uri, remedy=remedy)

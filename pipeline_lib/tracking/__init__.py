@@ -1,0 +1,7 @@
+"""What happened, in MLflow: a projection that can be made again from the engines' storages."""
+
+from pipeline_lib.tracking.environment import environment_tags
+from pipeline_lib.tracking.recorder import Recorder, experiment_name
+from pipeline_lib.tracking.store import Store, open_store
+
+__all__ = ["Recorder", "Store", "environment_tags", "experiment_name", "open_store"]

@@ -1,0 +1,278 @@
+"""One run in MLflow: the pipeline's run, below it one per search, below that one per trial."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Literal
+
+from pipeline_lib.home import Home
+from pipeline_lib.tracking.environment import discreet
+from pipeline_lib.tracking.store import Store, open_store
+from pipeline_lib.tracking.trials import Key, key_of, metrics_of, run_name, status_of, tags_of
+from pipeline_lib.trial import Trial, TrialState
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+Outcome = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+def experiment_name(dataset: str) -> str:
+    """The experiment of a data set: called as its deployment is."""
+    return f"automl/{dataset}"
+
+
+class Recorder:
+    """Writes one study to MLflow; may be shared between threads.
+
+    MLflow holds a projection of the engines' storages: recording a trial again changes
+    nothing, and a study that goes on is continued in the run it began.
+    """
+
+    def __init__(self, store: Store, experiment_id: str, study: str, run_id: str) -> None:
+        self.store = store
+        self.experiment_id = experiment_id
+        self.study = study
+        self.run_id = run_id
+        self._client = store.client
+        self._lock = RLock()
+        self._searches: dict[str, str] = {}  # run id by engine
+        self._recorded: dict[Key, str] = {}  # run id by trial
+        self._counts: dict[str, Counter[str]] = {}  # states by engine
+        self._best: dict[str, float] = {}  # validation accuracy by engine
+
+    @classmethod
+    def open(cls, home: Home, dataset: str, study: str, tags: Mapping[str, str]) -> Recorder:
+        """Begin the run of a study on a data set, or continue it where it stopped.
+
+        Raises:
+            HomeError: The store in the state directory cannot be used.
+            ServerError: The server that `MLFLOW_TRACKING_URI` names does not answer.
+        """
+        store = open_store(home)
+        experiment_id = _experiment(store, dataset)
+        known = _runs_of(store, experiment_id, study)
+        pipeline = [run for run in known if run.data.tags.get("automl.role") == "pipeline"]
+        shown = {name: discreet(value) for name, value in tags.items()}
+        if pipeline:
+            run_id = pipeline[0].info.run_id
+            store.client.update_run(run_id, status="RUNNING")
+            for name, value in shown.items():
+                store.client.set_tag(run_id, name, value)
+        else:
+            named = {**_source_tags(study), "automl.role": "pipeline", **shown}
+            run_id = store.client.create_run(experiment_id, tags=named, run_name=study).info.run_id
+        recorder = cls(store, experiment_id, study, run_id)
+        recorder._remember(known)
+        return recorder
+
+    def page(self, server: str) -> str:
+        """The address of this run in the UI of an MLflow server."""
+        run = f"experiments/{self.experiment_id}/runs/{self.run_id}"
+        return f"{server}/#/{run}?workflowType=machine_learning"
+
+    def record(self, trial: Trial) -> str:
+        """Write a finished trial as one child run; returns its id. Does nothing a second time."""
+        if trial.study != self.study or trial.state is TrialState.RUNNING:
+            raise ValueError(f"not a finished trial of {self.study!r}: {trial}")
+        with self._lock:
+            key = trial.engine, str(trial.number), trial.stage
+            if key not in self._recorded:
+                self._recorded[key] = self._write(trial)
+                self._count(trial)
+            return self._recorded[key]
+
+    def recorded(self, engine: str) -> int:
+        """How many trials of an engine are in MLflow."""
+        with self._lock:
+            return sum(self._counts.get(engine, Counter()).values())
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Record what the run was asked to do; what a resumed run was asked anew is a tag."""
+        from mlflow.entities import Param, RunTag
+
+        texts = {name: discreet(str(value)) for name, value in params.items()}
+        known = self._client.get_run(self.run_id).data.params
+        new = [Param(name, text) for name, text in texts.items() if name not in known]
+        changed = [
+            RunTag(f"resumed.{name}", text)
+            for name, text in texts.items()
+            if known.get(name, text) != text
+        ]
+        self._client.log_batch(self.run_id, params=new, tags=changed)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers of the whole run: test accuracy, seconds."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        batch = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        self._client.log_batch(self.run_id, metrics=batch)
+
+    def log_dataset(
+        self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]
+    ) -> None:
+        """Record which data were searched on: digests of its arrays and of the split."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        profile = {**sizes, "digest": digest, "split_digest": split_digest}
+        source = json.dumps({"uri": name})
+        short = digest[:_SHORT], split_digest[:_SHORT]
+        data = Dataset(name, short[0], "automl", source, profile=json.dumps(profile))
+        context = InputTag("mlflow.data.context", "training and validation")
+        self._client.log_inputs(self.run_id, [DatasetInput(data, [context])])
+        for tag, value in zip(("data.digest", "data.split"), short, strict=True):
+            self._client.set_tag(self.run_id, tag, value)
+
+    def log_artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a file, or all files of a directory, with the run."""
+        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        keep(self.run_id, str(path), folder or None)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text as a file of this name with the run."""
+        self._client.log_text(self.run_id, text, name)
+
+    def set_note(self, markdown: str) -> None:
+        """Describe the run, at the top of its page."""
+        self._client.set_tag(self.run_id, "mlflow.note.content", discreet(markdown))
+
+    def finish(self, status: Outcome) -> None:
+        """Close the run and its searches; a resumed run opens them again."""
+        with self._lock:
+            for engine, run_id in self._searches.items():
+                self._summarise(engine, run_id)
+                self._client.set_terminated(run_id, status)
+            self._client.set_terminated(self.run_id, status)
+
+    def _remember(self, known: list[Run]) -> None:
+        for run in known:
+            role = run.data.tags.get("automl.role")
+            if role == "search":
+                self._searches[run.data.tags["automl.engine"]] = run.info.run_id
+            elif role == "trial" and run.info.status == "RUNNING":
+                # Its writer was killed half-way: the engine tells of the trial again.
+                self._client.delete_run(run.info.run_id)
+            elif role == "trial":
+                key = key_of(run.data.tags)
+                self._recorded[key] = run.info.run_id
+                self._tally(key[0], run.data.tags["state"], run.data.metrics.get("val_accuracy"))
+        for run_id in self._searches.values():
+            self._client.update_run(run_id, status="RUNNING")
+
+    def _write(self, trial: Trial) -> str:
+        from mlflow.entities import Metric, Param
+
+        tags = {
+            **_source_tags(self.study),
+            "mlflow.parentRunId": self._search_run(trial.engine),
+            "automl.role": "trial",
+            **{name: discreet(text) for name, text in tags_of(trial).items()},
+        }
+        started = int(trial.started * 1000) or int(time.time() * 1000)
+        ended = started + int(trial.seconds * 1000)
+        run = self._client.create_run(self.experiment_id, started, tags, run_name(trial))
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, ended, step) for name, value, step in metrics_of(trial)],
+            params=[Param(name, str(value)) for name, value in trial.configuration.items()],
+        )
+        if trial.model is not None:
+            self.store.keep(run.info, trial.model, "model")
+        self._client.set_terminated(run.info.run_id, status_of(trial), ended)
+        return str(run.info.run_id)
+
+    def _search_run(self, engine: str) -> str:
+        if engine not in self._searches:
+            tags = {
+                **_source_tags(self.study),
+                "mlflow.parentRunId": self.run_id,
+                "automl.role": "search",
+                "automl.engine": engine,
+            }
+            run = self._client.create_run(self.experiment_id, None, tags, f"{engine} search")
+            self._searches[engine] = run.info.run_id
+        return self._searches[engine]
+
+    def _count(self, trial: Trial) -> None:
+        """Draw the incumbent's rise on the search run, one point whenever it improves."""
+        before = self._best.get(trial.engine)
+        self._tally(trial.engine, trial.state.value, trial.val_accuracy)
+        if (best := self._best.get(trial.engine)) != before and best is not None:
+            self._client.log_metric(
+                self._searches[trial.engine],
+                "best_val_accuracy",
+                best,
+                step=self.recorded(trial.engine),
+            )
+
+    def _tally(self, engine: str, state: str, val_accuracy: float | None) -> None:
+        self._counts.setdefault(engine, Counter())[state] += 1
+        if state == TrialState.COMPLETE and val_accuracy is not None:
+            self._best[engine] = max(val_accuracy, self._best.get(engine, 0.0))
+
+    def _summarise(self, engine: str, run_id: str) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        counts = self._counts.get(engine, Counter())
+        batch = [Metric("trials", counts.total(), now, 0)]
+        batch += [Metric(state.value, counts[state], now, 0) for state in _FINISHED]
+        self._client.log_batch(run_id, metrics=batch)
+
+
+_SHORT = 12  # characters of a digest that people compare by eye; whole ones are in the profile
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
+def _source_tags(study: str) -> dict[str, str]:
+    """What MLflow's own columns show, and the study every run of it is found by."""
+    return {
+        "automl.study": study,
+        "mlflow.user": "automl",
+        "mlflow.source.name": "automl",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def _experiment(store: Store, dataset: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = experiment_name(dataset)
+    found = store.client.get_experiment_by_name(name)
+    if found is None:
+        tags = {
+            "mlflow.experimentKind": "custom_model_development",
+            "mlflow.note.content": f"Searches on {dataset}: one run per study, below it one "
+            "per search, below that one per trial. Accuracies of trials are on validation data.",
+        }
+        try:
+            return store.client.create_experiment(name, store.artifact_location(dataset), tags)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = store.client.get_experiment_by_name(name)  # another process was first
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        store.client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def _runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
+    wanted = f"tags.`automl.study` = '{study}'"
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = store.client.search_runs(
+            [experiment_id], wanted, max_results=1000, order_by=["start_time"], page_token=token
+        )
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs

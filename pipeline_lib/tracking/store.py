@@ -1,0 +1,146 @@
+"""Where MLflow keeps what is recorded: SQLite and plain files, or the server a user names."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pipeline_lib.errors import HomeError, ServerError
+from pipeline_lib.home import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import RunInfo
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store that can be written."""
+
+    uri: str
+    registry_uri: str
+    artifacts: Path | None  # None: the server decides where artifacts go
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client for this store alone; it touches no global state of MLflow."""
+        _quieten_mlflow()
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
+
+    def artifact_location(self, folder: str) -> str | None:
+        """Where the artifacts of one experiment go, as MLflow wants to be told."""
+        return None if self.artifacts is None else (self.artifacts / folder).as_uri()
+
+    def keep(self, run: RunInfo, directory: Path, folder: str) -> None:
+        """Copy the files of a directory into a folder of a run's artifacts."""
+        if self.artifacts is None:
+            self.client.log_artifacts(run.run_id, str(directory), folder)
+        else:  # the client reads the run once more, a fifth of what a trial costs
+            kept = Path(url2pathname(urlsplit(run.artifact_uri).path), folder)
+            shutil.copytree(directory, kept, dirs_exist_ok=True)
+
+
+def open_store(home: Home) -> Store:
+    """The store of this state directory, created when it is not there.
+
+    `MLFLOW_TRACKING_URI`, where the user has set it, wins.
+
+    Raises:
+        HomeError: The database is none, is of another MLflow, or cannot be written.
+        ServerError: The server that `MLFLOW_TRACKING_URI` names does not answer.
+    """
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        store = Store(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri, artifacts=None)
+        _check_remote(store)
+        return store
+    database = home.mlflow_database
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(database.with_suffix(".lock")):
+            if not database.exists():
+                _create(database, home.mlflow_artifacts)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("SELECT count(*) FROM experiments").fetchone()
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(database, str(error)) from error
+    store = Store(f"sqlite:///{database}", f"sqlite:///{database}", home.mlflow_artifacts)
+    _check_local(store, database)
+    return store
+
+
+def _create(database: Path, artifacts: Path) -> None:
+    """Build the database aside, so that a start that is killed leaves none half-migrated."""
+    _quieten_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    aside = database.with_suffix(".new")
+    aside.unlink(missing_ok=True)
+    open_sql: Callable[..., SqlAlchemyStore] = SqlAlchemyStore  # whose signature has no types
+    open_sql(f"sqlite:///{aside}", artifacts.as_uri()).engine.dispose()
+    with closing(sqlite3.connect(aside)) as connection:
+        # The UI reads while trials are written; remembered in the file.
+        connection.execute("PRAGMA journal_mode=WAL")
+    aside.replace(database)
+
+
+def _check_local(store: Store, database: Path) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise _unusable(database, str(error.message)) from error
+
+
+def _check_remote(store: Store) -> None:
+    # MLflow retries a refused connection for minutes; the user waits at the terminal.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.search_experiments(max_results=1)
+    except MlflowException as error:
+        shown = without_password(store.uri)
+        problem = f"MLflow cannot use it ({str(error.message).replace(store.uri, shown)})"
+        remedy = "start that server, or unset the variable to record in the state directory"
+        raise ServerError("MLFLOW_TRACKING_URI", problem, value=shown, remedy=remedy) from error
+
+
+def _unusable(database: Path, why: str) -> HomeError:
+    remedy = "move that file away to start a new one, or choose another with --home DIR"
+    return HomeError("mlflow", f"cannot be used ({why})", value=str(database), remedy=remedy)
+
+
+def without_password(uri: str) -> str:
+    """The address without the user name and password that it may carry."""
+    netloc = urlsplit(uri).netloc
+    return uri.replace(netloc, netloc.rpartition("@")[2], 1) if "@" in netloc else uri
+
+
+def _quieten_mlflow() -> None:
+    """Keep MLflow's notes on its own housekeeping off the terminal; warnings still show."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow.store.db.utils", "mlflow.pyfunc", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

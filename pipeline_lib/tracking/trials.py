@@ -1,0 +1,66 @@
+"""A trial in MLflow's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pipeline_lib.trial import Trial, TrialState
+
+Key = tuple[str, str, str]
+"""Engine, number and stage: what one study may hold once."""
+
+_LONGEST_REASON = 2000  # characters; MLflow refuses tags above 8000
+
+
+def key_of(tags: Mapping[str, str]) -> Key:
+    """The trial that the tags of a run belong to."""
+    return tags["automl.engine"], tags["automl.trial"], tags["stage"]
+
+
+def run_name(trial: Trial) -> str:
+    """`99.43 · optuna-0041`: what the narrow column of the list of runs has room for, first."""
+    accuracy = "" if trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f}"
+    outcome = {
+        TrialState.COMPLETE: accuracy,
+        TrialState.PRUNED: f"pruned {accuracy}".strip(),
+    }.get(trial.state, trial.state.value)
+    stage = "" if trial.stage == "search" else f" {trial.stage}"
+    return f"{outcome} · {trial.label}{stage}"
+
+
+def status_of(trial: Trial) -> str:
+    """MLflow's word for how it ended: a pruned trial did its work."""
+    return "FAILED" if trial.state is TrialState.FAILED else "FINISHED"
+
+
+def tags_of(trial: Trial) -> dict[str, str]:
+    """Tags to find a trial by, and why it ended."""
+    tags = {
+        "automl.engine": trial.engine,
+        "automl.trial": str(trial.number),
+        "state": trial.state.value,
+        "stage": trial.stage,
+    }
+    if trial.reason:
+        tags["reason"] = trial.reason[:_LONGEST_REASON]
+    tags.update({f"note.{name}": text[:_LONGEST_REASON] for name, text in trial.notes.items()})
+    return tags
+
+
+def metrics_of(trial: Trial) -> Iterator[tuple[str, float, int]]:
+    """Name, value and step of every number; steps are training samples seen.
+
+    `val_accuracy` has one point a rung, so its last value is the trial's. The curves are
+    those of the highest rung: each rung begins anew, and MLflow has one curve a name.
+    """
+    for rung in trial.rungs:
+        yield "val_accuracy", rung.val_accuracy, rung.samples
+        yield "rung_seconds", rung.seconds, rung.samples
+    for epoch in trial.rungs[-1].curve if trial.rungs else ():
+        yield "curve/val_accuracy", epoch.val_accuracy, epoch.samples
+        yield "curve/train_loss", epoch.train_loss, epoch.samples
+    yield "seconds", trial.seconds, 0
+    if trial.parameters is not None:
+        yield "parameters", trial.parameters, 0
+    if trial.multiply_adds is not None:
+        yield "multiply_adds", trial.multiply_adds, 0
