@@ -1,0 +1,57 @@
+# Everything runs from .venv, which `make install` builds from requirements.lock.
+#   make mnist                   the main job, about two minutes
+#   make test                    the tests; PYTEST_ARGS= runs the long ones too, as CI does
+#   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin
+#   make install PYTHON=python3.12
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -m "not long"
+LOCK_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: install mnist test check up lock clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "install: $(PYTHON) is no Python 3.11 or newer; name one: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/pip || { echo "install: a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "install: packages from requirements.lock (the first time: minutes, about 6 GB)"
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@echo "install: automl itself, editable"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+mnist: install
+	@$(BIN)/automl run mnist
+
+test: install
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@echo "check: style and types are clean"
+
+up: install
+	@$(BIN)/automl up
+
+lock: | $(BIN)/uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --only-binary :all: \
+		--generate-hashes --custom-compile-command "make lock" --output-file requirements.lock \
+		$(LOCK_ARGS) pyproject.toml
+	@echo "lock: requirements.lock is up to date"
+
+$(BIN)/uv:
+	@$(MAKE) --no-print-directory install
+
+clean:
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -path ./.automl -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "clean: the environment and the caches are gone; .automl (data, studies, models) stays"
