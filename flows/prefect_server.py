@@ -1,0 +1,233 @@
+"""The Prefect server of a home: the one that is up, else one that lives as long as it is used.
+
+A server that `automl run` starts is a process of its own. It ends itself as soon as no run uses it
+any more: every run holds a shared lock that the kernel takes back when the run's process ends,
+however it ends, so nothing is left behind, and two runs can share one server.
+
+    HOME/prefect/starting      held while somebody decides which server to use
+    HOME/prefect/up            held by `automl up`; its text is the address of its server
+    HOME/prefect/background    held by the server that a run started; its text is the address
+    HOME/prefect/users         held, shared, by every run; the background server waits for it
+
+This module imports neither Prefect nor anything that is slow: the caller goes on loading.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline_lib.errors import ServerError
+from pipeline_lib.home import Home
+
+_TRIMMED = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+"""A server for one run needs no block types, no automations and no telemetry."""
+
+
+def client_settings(home: Home, api_url: str) -> dict[str, str]:
+    """Environment variables with which Prefect works on the server at `api_url` for `home`."""
+    return {"PREFECT_HOME": str(home.prefect), "PREFECT_API_URL": api_url}
+
+
+class LocalServer:
+    """The Prefect server that a run in this process uses.
+
+    Start it first, load what is slow, wait until it is healthy, import Prefect, run the flow.
+    Release it when Prefect has nothing more to send; the end of the process does that too.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.api_url = ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user: int | None = None
+        self._environment_before: dict[str, str | None] = {}
+
+    def start_in_background(self) -> None:
+        """Choose a server, starting one where there is none, and point this process at it.
+
+        The user's own PREFECT_API_URL wins and leaves the environment untouched. Does not wait.
+        """
+        if os.environ.get("PREFECT_API_URL"):
+            self.api_url = os.environ["PREFECT_API_URL"]
+            return
+        with deciding(self.home):
+            self._user = _open(self.home.prefect / "users")
+            fcntl.flock(self._user, fcntl.LOCK_SH)
+            self.api_url = address_of_up(self.home) or self._background_server()
+        for name, value in client_settings(self.home, self.api_url).items():
+            self._environment_before[name] = os.environ.get(name)
+            os.environ[name] = value
+
+    def wait_until_healthy(self, timeout_seconds: float = 120.0) -> str:
+        """Address of the API of the server, as soon as it answers.
+
+        Raises:
+            ServerError: It ended, or does not answer in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not answers(self.api_url):
+            if self._process is not None and self._process.poll() is not None:
+                raise ServerError(
+                    "Prefect server",
+                    f"ended while it started:\n{last_lines(self._log)}",
+                    remedy=f"all it said is in {self._log}",
+                )
+            if time.monotonic() > deadline:
+                remedy = "start it, or unset PREFECT_API_URL to have one started"
+                if self._user is not None:
+                    remedy = f"what it said is in {self._log}"
+                raise ServerError(
+                    "Prefect server", "does not answer", value=self.api_url, remedy=remedy
+                )
+            time.sleep(0.05)
+        return self.api_url
+
+    def release(self) -> None:
+        """Use it no more. A server that a run started ends when its last user is gone."""
+        for name, value in self._environment_before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._environment_before.clear()
+        if self._user is not None:
+            os.close(self._user)
+            self._user = None
+        if self._process is not None:
+            threading.Thread(target=self._process.wait, daemon=True).start()
+            self._process = None
+
+    def __enter__(self) -> LocalServer:
+        self.start_in_background()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    @property
+    def _log(self) -> Path:
+        return self.home.prefect / "background-server.log"
+
+    def _background_server(self) -> str:
+        """Address of the server that runs share; started here when no other run did."""
+        record = self.home.prefect / "background"
+        lock = claim(record)
+        if lock is None:
+            return record.read_text().strip()
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as log:
+                url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+                os.write(lock, url.encode())
+                inherited = (listener.fileno(), lock)
+                arguments = [*map(str, inherited), str(self.home.prefect / "users")]
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "flows.prefect_server", *arguments],
+                    pass_fds=inherited,
+                    env={**os.environ, **client_settings(self.home, url), **_TRIMMED},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(lock)
+        return url
+
+
+@contextmanager
+def deciding(home: Home) -> Iterator[None]:
+    """Only one process at a time chooses or starts the server of a home."""
+    home.prefect.mkdir(parents=True, exist_ok=True)
+    lock = _open(home.prefect / "starting")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def claim(path: Path) -> int | None:
+    """A descriptor that holds the emptied file `path`, or None when a living process holds it."""
+    lock = _open(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    os.ftruncate(lock, 0)
+    return lock
+
+
+def address_of_up(home: Home) -> str | None:
+    """Address of the API of the server of `automl up`, None when it is not up."""
+    path = home.prefect / "up"
+    lock = claim(path)
+    if lock is None:
+        return path.read_text().strip()
+    os.close(lock)
+    return None
+
+
+def answers(url: str) -> bool:
+    """Whether a Prefect API answers at `url`."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{url}/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code in {401, 403}
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The last lines of a log file, indented."""
+    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _serve(listener: int, lock: int, users: Path) -> None:
+    """Be the server on an open socket, with its lock, until nobody holds `users` any more."""
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    app = create_app(ephemeral=True, final=True)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
+    )
+
+    def end_when_unused() -> None:
+        unused = _open(users)
+        fcntl.flock(unused, fcntl.LOCK_EX)
+        server.should_exit = True
+        os.close(lock)  # first, so that the next run, waiting for `users`, finds no server
+        os.close(unused)
+
+    threading.Thread(target=end_when_unused, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=listener)])
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

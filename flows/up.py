@@ -1,0 +1,273 @@
+"""`automl up`: the servers and the worker, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from flows.children import Children
+from flows.deployments import PROJECT
+from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
+from pipeline_lib.errors import ServerError
+from pipeline_lib.home import Home
+
+_POOL = "local"
+_START_LIMIT_SECONDS = 180.0
+
+
+def up(
+    home: Home, host: str = "127.0.0.1", prefect_port: int = 4200, mlflow_port: int = 5000
+) -> None:
+    """Run Prefect's server and worker and the MLflow server until Ctrl-C, SIGTERM or SIGHUP.
+
+    Raises:
+        ServerError: A port is taken, `host` is no loopback address, this home is up already, or
+            one of the servers ended. What was started is stopped again.
+    """
+    _refuse_other_machines(host)
+    _refuse_taken_ports(
+        host,
+        {
+            "Prefect server": ("--prefect-port", prefect_port),
+            "MLflow server": ("--mlflow-port", mlflow_port),
+        },
+    )
+    home.ensure_writable()
+    session = _Session(home, host, prefect_port, mlflow_port)
+    with ExitStack() as stack, _interrupted_by_signals():
+        stack.enter_context(_claimed(home, session.api_url))
+        stack.callback(session.stop)
+        try:
+            session.start()
+            session.say_what_next()
+            session.watch()
+        except KeyboardInterrupt:
+            session.say("\nstopping …")
+
+
+class _Session:
+    """What one `automl up` runs."""
+
+    def __init__(self, home: Home, host: str, prefect_port: int, mlflow_port: int) -> None:
+        from rich.console import Console
+
+        self.home = home
+        self.host = host
+        self.prefect_port = prefect_port
+        self.mlflow_port = mlflow_port
+        self.prefect_url = f"http://{host}:{prefect_port}"
+        self.mlflow_url = f"http://{host}:{mlflow_port}"
+        self.api_url = f"{self.prefect_url}/api"
+        self.environment = {
+            **os.environ,
+            **client_settings(home, self.api_url),
+            "AUTOML_HOME": str(home.root),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_HOST": host,
+            "PREFECT_SERVER_API_PORT": str(prefect_port),
+        }
+        self.children = Children()
+        self.console = Console(soft_wrap=True, highlight=False)
+        self.say = self.console.print
+
+    def start(self) -> None:
+        """Start everything; what one needs of another is up before it."""
+        self._start_prefect_server()
+        self._wait("Prefect server", lambda: answers(self.api_url))
+        _close_open_runs(self.api_url, "CRASHED", "Its worker was killed.")
+        self._start_worker()
+        self._start_mlflow()
+        self._wait("Prefect worker", self._pool_is_there)
+        self._deploy()
+        self._wait("MLflow server", lambda: _get(f"{self.mlflow_url}/health"))
+
+    def watch(self) -> None:
+        """Return never; raise when one of the programs ends."""
+        while True:
+            self._refuse_the_dead()
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stop everything in the reverse order, and say in Prefect what became of its runs."""
+        self.children.stop(keep=1)
+        with suppress(OSError):  # the server may be what ended; the next start closes them then
+            _close_open_runs(self.api_url, "CANCELLED", "automl up was stopped.")
+        self.children.close()
+
+    def say_what_next(self) -> None:
+        """Print the addresses, and how to start a run."""
+        prefect = _prefect_command(self.api_url)
+        self.say("\n[bold]automl is up[/]")
+        self.say(f"  Prefect  [link]{self.prefect_url}[/]  runs, schedules, logs")
+        self.say(f"  MLflow   [link]{self.mlflow_url}[/]  trials, curves, models")
+        self.say("\nIn a second terminal:")
+        self.say(f"  {prefect} deployment run automl/mnist --watch", markup=False)
+        self.say(f"  {prefect} deployment run automl/mnist --param budget_seconds=60", markup=False)
+        self.say("\nCtrl-C stops everything.")
+
+    def _start_prefect_server(self) -> None:
+        command = ["prefect", "server", "start", "--host", self.host]
+        self._start("Prefect server", [*command, "--port", str(self.prefect_port)], "server.log")
+
+    def _start_worker(self) -> None:
+        command = ["prefect", "worker", "start", "--pool", _POOL, "--type", "process"]
+        self._start("Prefect worker", [*command, "--name", "automl up"], "worker.log")
+
+    def _start_mlflow(self) -> None:
+        self.home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
+        command = ["mlflow", "--env-file", str(PROJECT / "mlflow" / "server.env"), "server"]
+        command += ["--backend-store-uri", f"sqlite:///{self.home.mlflow_database}"]
+        command += ["--artifacts-destination", str(self.home.mlflow_artifacts)]
+        command += ["--host", self.host, "--port", str(self.mlflow_port)]
+        self._start("MLflow server", command, "../mlflow/server.log")
+
+    def _deploy(self) -> None:
+        """Register what prefect.yaml lists."""
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+        log = self.home.prefect / "deploy.log"
+        with log.open("wb") as output, self.console.status("deployments …"):
+            done = subprocess.run(
+                command,
+                env=self.environment,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                check=False,
+            )
+        if done.returncode:
+            problem = f"could not be registered:\n{last_lines(log)}"
+            raise ServerError("deployments", problem, remedy=f"all that was said is in {log}")
+        self.say("[green]ready[/]  deployments")
+
+    def _start(self, name: str, command: list[str], log: str) -> None:
+        self.children.start(
+            name,
+            [sys.executable, "-m", *command],
+            self.home.prefect / log,
+            self.environment,
+            self.home.prefect,
+        )
+
+    def _pool_is_there(self) -> bool:
+        return _get(f"{self.api_url}/work_pools/{_POOL}")
+
+    def _wait(self, name: str, ready: Callable[[], bool]) -> None:
+        begin = time.monotonic()
+        with self.console.status(f"{name} …"):
+            while not ready():
+                self._refuse_the_dead()
+                if time.monotonic() - begin > _START_LIMIT_SECONDS:
+                    remedy = f"the logs are in {self.home.prefect}"
+                    raise ServerError(name, "does not get ready", remedy=remedy)
+                time.sleep(0.1)
+        self.say(f"[green]ready[/]  {name}")
+
+    def _refuse_the_dead(self) -> None:
+        child = self.children.ended()
+        if child is not None:
+            problem = f"ended with exit code {child.process.returncode}:\n{last_lines(child.log)}"
+            raise ServerError(child.name, problem, remedy=f"all it said is in {child.log}")
+
+
+def _refuse_other_machines(host: str) -> None:
+    if host not in {"127.0.0.1", "localhost"}:
+        remedy = "the servers ask for no password: use 127.0.0.1, from elsewhere through ssh -L"
+        raise ServerError("host", "is not this machine alone", value=host, remedy=remedy)
+
+
+def _refuse_taken_ports(host: str, ports: dict[str, tuple[str, int]]) -> None:
+    with ExitStack() as stack:
+        for name, (flag, port) in ports.items():
+            try:
+                stack.enter_context(socket.create_server((host, port)))
+            except OSError as error:
+                problem = f"cannot listen on its port ({error.strerror})"
+                remedy = f"choose another with {flag}"
+                raise ServerError(name, problem, value=port, remedy=remedy) from error
+
+
+@contextmanager
+def _claimed(home: Home, api_url: str) -> Iterator[None]:
+    """Be the one `automl up` of this home, and let its runs know the address."""
+    record = home.prefect / "up"
+    with deciding(home):
+        lock = claim(record)
+        if lock is None:
+            address = record.read_text().removesuffix("/api")
+            remedy = "use it, stop it first, or choose another --home"
+            raise ServerError("home", "is up already", value=address, remedy=remedy)
+        os.write(lock, api_url.encode())
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP count as Ctrl-C; whoever stops already is not interrupted again."""
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(number: int, frame: object) -> None:
+        for ending in endings:
+            signal.signal(ending, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {ending: signal.signal(ending, interrupt) for ending in endings}
+    try:
+        yield
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
+
+
+def _close_open_runs(api_url: str, state: str, message: str) -> None:
+    """End, on paper, the runs of this pool, which has no worker now: they would block new ones."""
+    active = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+    ours = {"flow_runs": active, "work_pools": {"name": {"any_": [_POOL]}}}
+    closed = {"state": {"type": state, "message": message}, "force": True}
+    for run in _post(f"{api_url}/flow_runs/filter", ours):
+        _post(f"{api_url}/flow_runs/{run['id']}/set_state", closed)
+
+
+def _prefect_command(api_url: str) -> str:
+    """`prefect`, as one types it in a second terminal in this directory to reach `api_url`."""
+    program = Path(sys.executable).with_name("prefect")
+    command = "prefect" if shutil.which("prefect") == str(program) else os.path.relpath(program)
+    settings = Path("prefect.toml")
+    found = tomllib.loads(settings.read_text()) if settings.is_file() else {}
+    reached = os.environ.get("PREFECT_API_URL") or found.get("api", {}).get("url")
+    return command if reached == api_url else f"PREFECT_API_URL={api_url} {command}"
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _get(url: str) -> bool:
+    try:
+        with _direct.open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _post(url: str, body: dict[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with _direct.open(request, timeout=30) as response:
+        return json.load(response)
