@@ -45,6 +45,8 @@ def affine(images: Tensor, generator: torch.Generator) -> Tensor:
     scale = 1 + noise[1] * SCALE
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     right, down = noise[2] * 2 * SHIFT / width, noise[3] * 2 * SHIFT / height
-    theta = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(batch, 2, 3)
+    aspect = width / height  # affine_grid counts both sides from -1 to 1
+    theta = torch.stack([cos, -sin / aspect, right, sin * aspect, cos, down], dim=1)
+    theta = theta.view(batch, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(images, grid, align_corners=False)

@@ -1,0 +1,60 @@
+"""Real MNIST, fetched once into `AUTOML_TEST_HOME` (default `.automl-test/`), and a small cut."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from pipeline_lib.data.catalogue import CATALOGUE, idx_files
+from pipeline_lib.data.prepared import PreparedData, SearchData, prepare, prepare_dataset
+from pipeline_lib.data.raw_files import idx_header
+from pipeline_lib.home import Home
+
+TRAIN, TEST = 1200, 400
+
+settings.register_profile("automl", deadline=None)  # a busy machine is no failure
+settings.load_profile("automl")
+
+
+@pytest.fixture(scope="session")
+def test_home() -> Home:
+    """A home that outlives the test run; tests may read it, and only `mnist` writes it."""
+    default = Path(__file__).parents[1] / ".automl-test"
+    return Home(Path(os.environ.get("AUTOML_TEST_HOME") or default).absolute())
+
+
+@pytest.fixture(scope="session")
+def mnist(test_home: Home) -> PreparedData:
+    """All of real MNIST."""
+    return prepare("mnist", test_home)
+
+
+@pytest.fixture(scope="session")
+def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """The first 1200 training and 400 test images of real MNIST, as a data set of its own."""
+    files = idx_files("Small/raw", TRAIN, TEST)
+    dataset = replace(CATALOGUE["mnist"], train_size=TRAIN, test_size=TEST, files=files)
+    root = tmp_path_factory.mktemp("small-mnist")
+    for file, (part, name) in zip(
+        files,
+        [("search", "train_images"), ("search", "train_labels")]
+        + [("sealed", "test_images"), ("sealed", "test_labels")],
+        strict=True,
+    ):
+        array = np.load(mnist.directory / part / f"{name}.npy", mmap_mode="r")
+        cut = array[: file.shape[0]].astype(np.uint8)
+        path = root / "layout" / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(idx_header(file.shape) + cut.tobytes())
+    return prepare_dataset(dataset, Home(root / "home"), root / "layout")
+
+
+@pytest.fixture(scope="session")
+def small_data(small_mnist: PreparedData) -> SearchData:
+    """What a search sees of `small_mnist`: 960 images to train on, 240 to validate with."""
+    return small_mnist.search_data(seed=0, validation_share=0.2)
