@@ -15,8 +15,8 @@ from pipeline_lib import compare
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.engines import make_engine
-from pipeline_lib.engines.base import SearchRequest
-from pipeline_lib.errors import AutomlError
+from pipeline_lib.engines.base import Engine, SearchRequest
+from pipeline_lib.errors import AutomlError, EngineUnavailable
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
@@ -38,29 +38,24 @@ class Run:
     home: Home
 
     @classmethod
-    def begin(cls, config: RunConfig, home: Home) -> Run:
-        """A run of this configuration; without a name it gets one of data set and time.
+    def begin(cls, config: RunConfig, home: Home, name: str | None = None) -> Run:
+        """A run of this configuration in a state directory that can be written.
 
         Raises:
             HomeError: The state directory cannot be written.
         """
         home.ensure_writable()
-        made_up = f"{config.dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-        return cls(config, config.name or made_up, home)
+        return cls(config, name or config.name or made_up_name(config.dataset), home)
 
     @property
     def directory(self) -> Path:
         """Where the run leaves files for people."""
         return self.home.run(self.name)
 
-    @property
-    def workers_per_engine(self) -> int:
-        """Workers of one engine: engines that search at the same time share them."""
-        assert self.config.workers is not None
-        return max(1, self.config.workers // len(self.config.engines))
-
-    def request(self, data: SearchData, engine: str, deadline: float) -> SearchRequest:
-        """The study of one engine, on the run's split and clock."""
+    def request(
+        self, data: SearchData, engine: str, engines: int, deadline: float
+    ) -> SearchRequest:
+        """The study of one engine; `engines` of them share the run's split, clock and workers."""
         return SearchRequest(
             study=self.name,
             data=data,
@@ -68,10 +63,15 @@ class Run:
             deadline=deadline,
             budget_seconds=self.config.budget_seconds,
             trials=self.config.trials,
-            workers=self.workers_per_engine,
+            workers=max(1, (self.config.workers or 1) // engines),
             seed=self.config.seed,
             directory=self.home.study(self.name) / engine,
         )
+
+
+def made_up_name(dataset: str) -> str:
+    """A name for a run that was given none: data set and time."""
+    return f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def load_data(run: Run) -> PreparedData:
@@ -84,21 +84,37 @@ def load_data(run: Run) -> PreparedData:
     return prepare(run.config.dataset, run.home, directory, _log.info)
 
 
+def prepare_engines(run: Run) -> list[Engine]:
+    """The run's engines, able to search; one that cannot run here is left out, loudly.
+
+    Raises:
+        EngineUnavailable: None of them can.
+    """
+    ready: list[Engine] = []
+    for name in run.config.engines:
+        engine = make_engine(name, run.config)
+        try:
+            engine.prepare(_log.info)
+        except EngineUnavailable as error:
+            if len(run.config.engines) == 1:
+                raise
+            _log.warning("%s: the run goes on without it", error)
+        else:
+            ready.append(engine)
+    return ready
+
+
 def search(
-    run: Run,
+    engine: Engine,
     request: SearchRequest,
-    engine_name: str,
     stop: threading.Event,
     see: Callable[[Trial], None],
 ) -> list[Trial]:
     """Search with one engine; `see` gets every snapshot. Returns all trials of the study.
 
     Raises:
-        EngineUnavailable: The engine cannot run here.
         ConfigurationError: The study was begun with other settings.
     """
-    engine = make_engine(engine_name, run.config)
-    engine.prepare(_log.info)
     for trial in engine.trials(request):  # What an interrupted run may not have recorded.
         see(trial)
     engine.search(request, see, stop)

@@ -138,6 +138,8 @@ class _Search:
                 return
 
     def _may_search(self) -> bool:
+        if self.conducted == 0:
+            return True  # However slow the start was: a run without any trial helps nobody.
         limit = self.request.trials
         return time.monotonic() < self.search_end and (limit is None or self.conducted < limit)
 

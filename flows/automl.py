@@ -1,0 +1,129 @@
+"""The flow `automl`: data, searches, comparison, drawing, one test, registration, report."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import psutil
+from prefect import flow
+from prefect.runtime import flow_run
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.engines.base import Engine
+from pipeline_lib.home import Home
+from pipeline_lib.progress import Progress
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run, made_up_name
+from pipeline_lib.stopping import stoppable
+from pipeline_lib.trial import Trial
+from tasks.compare import compare_models
+from tasks.data import load_data
+from tasks.display import showing
+from tasks.draw import draw_winner
+from tasks.engines import prepare_engines
+from tasks.evaluate import test_winner
+from tasks.hpo import search_hyperparameters
+from tasks.register import register
+from tasks.report import report
+
+_SEARCHES = {"optuna": search_hyperparameters}
+
+
+def _study_name() -> str:
+    """The study's name; the flow run takes it, so that both UIs call the run the same."""
+    given = flow_run.parameters
+    return given.get("name") or made_up_name(given.get("dataset") or "automl")
+
+
+@flow(name="automl", flow_run_name=_study_name)
+def automl(
+    dataset: str = "mnist",
+    engine: str = "all",
+    budget_seconds: float = 120.0,
+    trials: int | None = None,
+    sampler: Literal["tpe", "cmaes", "random"] = "tpe",
+    space: str = "default",
+    workers: int | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    validation_share: float = 0.1,
+    data: str | None = None,
+) -> dict[str, Any]:
+    """Find the best classifier of a data set within a budget, and measure it once.
+
+    Args:
+        dataset: Name of a data set in the catalogue: mnist, fashion-mnist, kmnist, …
+        engine: Which engine searches; 'all' runs each side by side.
+        budget_seconds: Seconds for search and final trainings together, above 0.
+        trials: Search trials at most; empty leaves the clock as the only limit.
+        sampler: How Optuna proposes configurations: tpe, cmaes or random.
+        space: Search space: 'default', or 'book' for the chapter's.
+        workers: Trials that run at the same time; empty takes one a core.
+        seed: Reaches split, sampler, initialisation, shuffling and augmentation.
+        name: Name of the study; an existing one is continued. Empty makes one up.
+        validation_share: Share of the training data held out for selection, in (0, 1).
+        data: Directory that already holds the data set in torchvision's layout.
+    """
+    logging.getLogger("automl").setLevel(logging.INFO)
+    given = {name: value for name, value in locals().items() if value is not None}
+    config = RunConfig.parse(given)
+    run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
+    with stoppable() as stop, Record(run) as record:
+        prepared = load_data(run)
+        engines = prepare_engines(run)
+        began = time.time()
+        found, progress = _search(run, engines, prepared, record, stop)
+        searched = time.time()
+        winner = compare_models(run, found, record)
+        drawing = draw_winner(run, winner, prepared.search_data(seed, validation_share), record)
+        test = test_winner(run, winner, prepared, record)
+        model = register(run, winner, prepared, test, record)
+        outcome = report(run, found, winner, test, record)
+        run_id = record.recorder.run_id
+    first = min((p.first_trial for p in progress if p.first_trial), default=began)
+    return {
+        "run_id": run_id,
+        **outcome,
+        "model": model,
+        "leaderboard": str(run.directory / "leaderboard.csv"),
+        "artifacts": {"diagram_pdf": str(drawing.pdf), "diagram_svg": str(drawing.svg)},
+        "seconds": _seconds(first, searched),
+    }
+
+
+def _search(
+    run: Run,
+    engines: list[Engine],
+    prepared: PreparedData,
+    record: Record,
+    stop: threading.Event,
+) -> tuple[list[Trial], list[Progress]]:
+    """Run the engines side by side on one split and one clock; all their trials."""
+    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    deadline = time.monotonic() + run.config.budget_seconds
+    watched, running = [], []
+    with ExitStack() as stack:
+        for engine in engines:
+            watched.append(Progress(engine.name, run.config.budget_seconds))
+            request = run.request(visible, engine.name, len(engines), deadline)
+            search = _SEARCHES[engine.name]
+            running.append(search.submit(engine, request, watched[-1], record, stop))
+        stack.enter_context(showing(watched))
+        return [trial for search in running for trial in search.result()], watched
+
+
+def _seconds(first_trial: float, searched: float) -> dict[str, float]:
+    """Where the time went since the process began."""
+    began, now = psutil.Process().create_time(), time.time()
+    spans = {
+        "startup": first_trial - began,
+        "search": searched - first_trial,
+        "finish": now - searched,
+        "total": now - began,
+    }
+    return {name: round(seconds, 2) for name, seconds in spans.items()}

@@ -1,0 +1,127 @@
+"""The command `automl`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline_lib.errors import AutomlError, UserError
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", help="State directory. [default: AUTOML_HOME, else .automl]"),
+]
+
+app = typer.Typer(
+    name="automl",
+    help="Searches a classifier for a labelled data set and measures it honestly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command()
+def run(
+    preset: Annotated[str, typer.Argument(help="A deployment of prefect.yaml, or a data set.")],
+    engine: Annotated[str | None, typer.Option(help="Engine: all, optuna.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Duration such as 90s, 10m, 2h.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Search trials at most.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, cmaes or random.")] = None,
+    space: Annotated[str | None, typer.Option(help="Search space: default or book.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: cores]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
+    data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Search, compare, test once, register: the flow of the deployments, in this terminal."""
+    from flows.running import run_here
+
+    _use_home(home)
+    given = {
+        "engine": engine,
+        "budget": budget,
+        "trials": trials,
+        "sampler": sampler,
+        "space": space,
+        "workers": workers,
+        "seed": seed,
+        "name": name,
+        "data": data,
+    }
+    run_here(preset, {k: v for k, v in given.items() if v is not None}, as_json=json)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's server and UI.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow's UI.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    home: HomeOption = None,
+) -> None:
+    """Start Prefect, a worker and MLflow's UI, and keep them up until Ctrl-C."""
+    from flows.up import up as keep_up
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    keep_up(Home.from_environment(), host=host, prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="models:/automl-mnist@champion, or a data set.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG files.")],
+    home: HomeOption = None,
+) -> None:
+    """Classify images with a registered model."""
+    from pipeline_lib.home import Home
+    from pipeline_lib.prediction import classify
+
+    _use_home(home)
+    for answer in classify(Home.from_environment(), model, images):
+        typer.echo(f"{answer.path}  {answer.label}  {answer.probability:.1%}")
+
+
+@app.command()
+def datasets(home: HomeOption = None) -> None:
+    """List the data sets of the catalogue."""
+    from flows.listings import print_datasets
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    print_datasets(Home.from_environment())
+
+
+@app.command()
+def doctor(home: HomeOption = None) -> None:
+    """Say what is installed, which engines can run, and what is missing."""
+    from flows.listings import print_doctor
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    print_doctor(Home.from_environment())
+
+
+def main() -> None:
+    """Run the command; what is the user's to mend is one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except AutomlError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _use_home(home: Path | None) -> None:
+    """Make `--home` what every library call and child process reads."""
+    if home is not None:
+        os.environ["AUTOML_HOME"] = str(home.absolute())

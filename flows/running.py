@@ -1,0 +1,82 @@
+"""`automl run`: the flow of the deployments, in this process and on this terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from flows.deployments import preset, presets
+from flows.prefect_server import LocalServer
+from pipeline_lib.config import RunConfig, choice, parse_seconds
+from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.home import Home
+from pipeline_lib.workers import warm_up
+
+_GENERAL_PRESET = "mnist"
+
+_QUIET_PREFECT = {
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # we say what happens ourselves
+}
+
+
+def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> None:
+    """Run a preset, or a data set of the catalogue, with what was given on the command line.
+
+    Raises:
+        UserError: What was given cannot be; nothing was started or written.
+    """
+    config = configuration(preset_name, given)
+    home = Home.from_environment()
+    home.ensure_writable()
+    os.environ.update(_QUIET_PREFECT)
+    server = LocalServer(home)  # Never released: Prefect sends its last lines as the process ends.
+    server.start_in_background()
+    threading.Thread(target=warm_up, daemon=True).start()
+    outcome = _run_flow(config, server)
+    _show(outcome, as_json=as_json)
+
+
+def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a command line: a preset's parameters, those given put over them.
+
+    Raises:
+        UserError: Names the field, what it got and what to do.
+    """
+    known = presets()
+    choice("preset", preset_name, list(dict.fromkeys([*known, *CATALOGUE])))
+    base = preset(preset_name if preset_name in known else _GENERAL_PRESET)
+    fields = {**base, **given}
+    if preset_name not in known:
+        fields["dataset"] = preset_name
+    if "budget" in fields:
+        fields["budget_seconds"] = parse_seconds(str(fields.pop("budget")))
+    return RunConfig.parse(fields)
+
+
+def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
+    from flows.automl import automl
+    from tasks.display import CONSOLE
+
+    server.wait_until_healthy()
+    handler = logging.StreamHandler(CONSOLE.file)
+    handler.emit = lambda record: CONSOLE.print(record.getMessage(), highlight=False, soft_wrap=True)  # type: ignore[method-assign]
+    logging.getLogger("automl").addHandler(handler)
+    outcome: dict[str, Any] = automl(**config.model_dump())
+    return outcome
+
+
+def _show(outcome: dict[str, Any], *, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        sys.stdout.write(json.dumps(outcome) + "\n")
+        return
+    from tasks.display import print_outcome
+
+    print_outcome(outcome)

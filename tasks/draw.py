@@ -1,0 +1,28 @@
+"""Stage: draw the winner's network with torchviz."""
+
+from __future__ import annotations
+
+import base64
+
+from prefect import task
+from prefect.artifacts import create_image_artifact
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib import run as stages
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.drawing import Drawing
+from pipeline_lib.record import Record
+from pipeline_lib.trial import Trial
+
+
+@task(name="draw the winner", cache_policy=NO_CACHE, timeout_seconds=300)
+def draw_winner(run: stages.Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
+    """Export the network as PDF, SVG and PNG."""
+    drawing = stages.draw_winner(run, winner, data, record)
+    encoded = base64.b64encode(drawing.png.read_bytes()).decode()  # Prefect shows no file:// images
+    create_image_artifact(
+        image_url=f"data:image/png;base64,{encoded}",
+        key="architecture",
+        description=f"Network of {winner.label}",
+    )
+    return drawing

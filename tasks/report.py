@@ -1,0 +1,35 @@
+"""Stage: say what came out, in Prefect and MLflow."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib import run as stages
+from pipeline_lib.evaluation import TestResult
+from pipeline_lib.record import Record
+from pipeline_lib.trial import Trial
+from pipeline_lib.verdict import verdict
+
+MLFLOW_UI = "AUTOML_MLFLOW_UI"
+"""Where `automl up` shows MLflow; it tells its worker."""
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def report(
+    run: stages.Run, trials: list[Trial], winner: Trial, test: TestResult, record: Record
+) -> dict[str, Any]:
+    """Publish the verdict; returns what the run found as JSON values."""
+    found = stages.summary(run, trials, winner, test)
+    text = verdict(run, trials, winner, test)
+    create_markdown_artifact(text, key="verdict", description=f"What {run.name} found")
+    record.recorder.set_note(text)
+    base = os.environ.get(MLFLOW_UI)
+    if base:
+        page = f"{base}/#/experiments/{record.recorder.experiment_id}/runs/{record.recorder.run_id}"
+        create_link_artifact(page, key="mlflow-run", link_text=f"{run.name} in MLflow")
+    return found
