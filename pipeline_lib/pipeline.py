@@ -1,0 +1,65 @@
+"""The whole run in one call, for those who want it without Prefect."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib import run as stages
+from pipeline_lib.config import RunConfig
+from pipeline_lib.home import Home
+from pipeline_lib.record import Record
+from pipeline_lib.stopping import stoppable
+from pipeline_lib.trial import Trial
+
+if TYPE_CHECKING:
+    from pipeline_lib.evaluation import TestResult
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind."""
+
+    run_id: str  # of the pipeline's run in MLflow
+    trials: list[Trial]
+    winner: Trial
+    test: TestResult
+    model: str  # `models:/…` address
+    directory: Path  # leaderboard, diagrams, test figures
+
+
+def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
+    """Search, compare, draw, test once and register, as the flow `automl` does.
+
+    Guard the call with `if __name__ == "__main__":`, since trials run in processes of their own.
+
+    Raises:
+        UserError: The data cannot be had, the home not be written, or the study is another's.
+        AutomlError: No trial left a model.
+    """
+    run = stages.Run.begin(config, home or Home.from_environment())
+    with stoppable() as stop, Record(run) as record:
+        data = stages.load_data(run)
+        engines = stages.prepare_engines(run)
+        visible = data.search_data(config.seed, config.validation_share)
+        deadline = time.monotonic() + config.budget_seconds
+        with ThreadPoolExecutor(len(engines)) as threads:
+            searches = [
+                threads.submit(
+                    stages.search,
+                    engine,
+                    run.request(visible, engine.name, len(engines), deadline),
+                    stop,
+                    record.trial,
+                )
+                for engine in engines
+            ]
+        trials = [trial for search in searches for trial in search.result()]
+        winner = stages.rank(run, trials, record)
+        stages.draw_winner(run, winner, visible, record)
+        test = stages.test_winner(run, winner, data, record)
+        model = stages.register(run, winner, data, test, record)
+        return Outcome(record.recorder.run_id, trials, winner, test, model, run.directory)
