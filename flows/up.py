@@ -23,6 +23,7 @@ from flows.deployments import PROJECT
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.tracking.store import UI_VARIABLE
 
 _POOL = "local"
 _START_LIMIT_SECONDS = 180.0
@@ -75,6 +76,8 @@ class _Session:
             **os.environ,
             **client_settings(home, self.api_url),
             "AUTOML_HOME": str(home.root),
+            UI_VARIABLE: self.mlflow_url,
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": host,
             "PREFECT_SERVER_API_PORT": str(prefect_port),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect import task
@@ -15,9 +14,6 @@ from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
 from pipeline_lib.verdict import verdict
 
-MLFLOW_UI = "AUTOML_MLFLOW_UI"
-"""Where `automl up` shows MLflow; it tells its worker."""
-
 
 @task(name="report", cache_policy=NO_CACHE)
 def report(
@@ -28,8 +24,7 @@ def report(
     text = verdict(run, trials, winner, test)
     create_markdown_artifact(text, key="verdict", description=f"What {run.name} found")
     record.recorder.set_note(text)
-    base = os.environ.get(MLFLOW_UI)
-    if base:
-        page = f"{base}/#/experiments/{record.recorder.experiment_id}/runs/{record.recorder.run_id}"
+    page = record.recorder.store.page(record.recorder.experiment_id, record.recorder.run_id)
+    if page:
         create_link_artifact(page, key="mlflow-run", link_text=f"{run.name} in MLflow")
     return found

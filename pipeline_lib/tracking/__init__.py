@@ -2,6 +2,6 @@
 
 from pipeline_lib.tracking.environment import environment_tags
 from pipeline_lib.tracking.recorder import Recorder, experiment_name
-from pipeline_lib.tracking.store import Store, open_store
+from pipeline_lib.tracking.store import UI_VARIABLE, Store, open_store
 
-__all__ = ["Recorder", "Store", "environment_tags", "experiment_name", "open_store"]
+__all__ = ["UI_VARIABLE", "Recorder", "Store", "environment_tags", "experiment_name", "open_store"]

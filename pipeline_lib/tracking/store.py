@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import RunInfo
 
+UI_VARIABLE = "AUTOML_MLFLOW_UI"
+"""Environment variable: the address of MLflow's UI, set by `automl up` for its runs."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -39,6 +42,11 @@ class Store:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
+
+    def page(self, experiment_id: str, run_id: str) -> str | None:
+        """Address of a run's page, where a UI is known to be up."""
+        base = os.environ.get(UI_VARIABLE)
+        return f"{base}/#/experiments/{experiment_id}/runs/{run_id}" if base else None
 
     def artifact_location(self, folder: str) -> str | None:
         """Where the artifacts of one experiment go, as MLflow wants to be told."""
