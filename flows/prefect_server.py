@@ -1,8 +1,9 @@
 """The Prefect server of a home: the one that is up, else one that lives as long as it is used.
 
-A server that `automl run` starts is a process of its own. It ends itself as soon as no run uses it
-any more: every run holds a shared lock that the kernel takes back when the run's process ends,
-however it ends, so nothing is left behind, and two runs can share one server.
+A server that `automl run` starts is a process of its own. It ends itself when no run uses it any
+more and all it was told is in its database: every run holds a shared lock that the kernel takes
+back when the run's process ends, however it ends. So nothing is left behind, and runs can share a
+server.
 
     HOME/prefect/starting      held while somebody decides which server to use
     HOME/prefect/up            held by `automl up`; its text is the address of its server
@@ -22,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline_lib.errors import ServerError
@@ -36,6 +37,8 @@ _TRIMMED = {
 }
 """A server for one run needs no block types, no automations and no telemetry."""
 
+_QUIET_SECONDS = 3.0
+
 
 def client_settings(home: Home, api_url: str) -> dict[str, str]:
     """Environment variables with which Prefect works on the server at `api_url` for `home`."""
@@ -45,8 +48,9 @@ def client_settings(home: Home, api_url: str) -> dict[str, str]:
 class LocalServer:
     """The Prefect server that a run in this process uses.
 
-    Start it first, load what is slow, wait until it is healthy, import Prefect, run the flow.
-    Release it when Prefect has nothing more to send; the end of the process does that too.
+    Start it first, load what is slow, wait until it is healthy, run the flow. A `with` block points
+    the process at the server; the server stays until the process has ended, because Prefect sends
+    its last events when the interpreter exits.
     """
 
     def __init__(self, home: Home) -> None:
@@ -97,26 +101,23 @@ class LocalServer:
         return self.api_url
 
     def release(self) -> None:
-        """Use it no more. A server that a run started ends when its last user is gone."""
-        for name, value in self._environment_before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        self._environment_before.clear()
+        """Use the server no more, before the process ends."""
         if self._user is not None:
             os.close(self._user)
             self._user = None
-        if self._process is not None:
-            threading.Thread(target=self._process.wait, daemon=True).start()
-            self._process = None
 
     def __enter__(self) -> LocalServer:
         self.start_in_background()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.release()
+        for name, value in self._environment_before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if self._process is not None:
+            threading.Thread(target=self._process.wait, daemon=True).start()
 
     @property
     def _log(self) -> Path:
@@ -219,14 +220,29 @@ def _serve(listener: int, lock: int, users: Path) -> None:
     )
 
     def end_when_unused() -> None:
-        unused = _open(users)
-        fcntl.flock(unused, fcntl.LOCK_EX)
+        users_lock = _open(users)
+        while True:
+            fcntl.flock(users_lock, fcntl.LOCK_EX)
+            fcntl.flock(users_lock, fcntl.LOCK_UN)
+            _wait_until_written(users.with_name("prefect.db-wal"))
+            with suppress(BlockingIOError):
+                fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
         server.should_exit = True
-        os.close(lock)  # first, so that the next run, waiting for `users`, finds no server
-        os.close(unused)
+        os.close(lock)  # before `users`, so that a run that waits for it finds no server
+        os.close(users_lock)
 
     threading.Thread(target=end_when_unused, daemon=True).start()
     server.run(sockets=[socket.socket(fileno=listener)])
+
+
+def _wait_until_written(write_ahead_log: Path) -> None:
+    """Events are written some time after they were accepted, and lost when the server ends."""
+    last = time.time()
+    while time.time() - last < _QUIET_SECONDS:
+        time.sleep(0.2)
+        if write_ahead_log.exists():
+            last = max(last, write_ahead_log.stat().st_mtime)
 
 
 if __name__ == "__main__":
