@@ -61,12 +61,10 @@ def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
 
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
     from flows.automl import automl
-    from tasks.display import CONSOLE
+    from tasks.display import ConsoleLines
 
     server.wait_until_healthy()
-    handler = logging.StreamHandler(CONSOLE.file)
-    handler.emit = lambda record: CONSOLE.print(record.getMessage(), highlight=False, soft_wrap=True)  # type: ignore[method-assign]
-    logging.getLogger("automl").addHandler(handler)
+    logging.getLogger("automl").addHandler(ConsoleLines())
     outcome: dict[str, Any] = automl(**config.model_dump())
     return outcome
 

@@ -41,7 +41,7 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
     ]
     whole = ("samples", "parameters", "multiply_adds")
     frame = pd.DataFrame(rows)
-    return frame.astype({name: "Int64" for name in whole}) if rows else frame
+    return frame.astype(dict.fromkeys(whole, "Int64")) if rows else frame
 
 
 def best(trials: Iterable[Trial]) -> Trial | None:
@@ -56,8 +56,8 @@ def best(trials: Iterable[Trial]) -> Trial | None:
 def counts(trials: Iterable[Trial]) -> dict[str, int]:
     """Trials conducted, and how many of them are complete, pruned and failed."""
     states = Counter(trial.state for trial in trials)
-    names = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAILED}
-    return {"trials": sum(states.values()), **{name: states[s] for name, s in names.items()}}
+    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+    return {"trials": sum(states.values()), **{str(state): states[state] for state in ended}}
 
 
 def write_leaderboard(frame: pd.DataFrame, directory: Path) -> list[Path]:

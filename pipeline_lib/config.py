@@ -143,7 +143,8 @@ def _explain(error: ValidationError) -> ConfigurationError:
         except ConfigurationError as unknown:
             return unknown
     problem = first["msg"].replace("Input should be", "must be")
-    remedy = RunConfig.model_fields[field].description or "" if field in RunConfig.model_fields else ""
+    known = RunConfig.model_fields.get(field)
+    remedy = known.description or "" if known else ""
     return ConfigurationError(field, problem, value=value, remedy=remedy)
 
 

@@ -130,7 +130,7 @@ def _trace(model: torch.nn.Module, image_shape: tuple[int, int, int]) -> _Trace:
     operations = _operations(output.grad_fn)  # held while torchviz names nodes by id()
     shapes = {str(id(node)): tuple(node._input_metadata[0].shape) for node in operations}
     with _allow_distutils():
-        from torchviz import make_dot  # type: ignore[import-untyped]
+        from torchviz import make_dot
 
         body = make_dot(output, {"image": image, **dict(model.named_parameters())}).body
     nodes = [match.groups() for line in body if (match := _NODE_LINE.fullmatch(line))]
@@ -163,7 +163,7 @@ def _allow_distutils() -> Iterator[None]:
 
 
 def _dot_source(trace: _Trace, name: str) -> str:
-    from graphviz import Digraph  # type: ignore[import-untyped]
+    from graphviz import Digraph
 
     computed = _from_image_to_output(trace)
     numbers = {node: f"n{number}" for number, node in enumerate(computed)}
@@ -270,7 +270,7 @@ def _without_comments(svg: bytes) -> bytes:
 
 def _pdf_from_svg(svg: bytes) -> bytes:
     """The port of dot writes no PDF, and dot writes one that names the second it was made."""
-    from reportlab.graphics import renderPDF  # type: ignore[import-untyped]
+    from reportlab.graphics import renderPDF
     from svglib.svglib import svg2rlg
 
     page = io.BytesIO()

@@ -1,15 +1,15 @@
 """Every error that automl raises on purpose.
 
-    AutomlError
-    ├── UserError                 the user can mend it: one line on the terminal, exit code 2
-    │   ├── ConfigurationError    a field of the configuration
-    │   ├── DataError             a data set, or a file of it
-    │   ├── HomeError             the state directory
-    │   ├── ImageError            a picture that `predict` cannot take
-    │   ├── ModelError            a model that is not there, or cannot be read
-    │   └── ServerError           a server that cannot start: a port, a program
-    ├── EngineUnavailable         an engine cannot run here; the run goes on with the others
-    └── TrialFailure              one training ended itself (divergence, a limit); the study goes on
+AutomlError
+├── UserError                 the user can mend it: one line on the terminal, exit code 2
+│   ├── ConfigurationError    a field of the configuration
+│   ├── DataError             a data set, or a file of it
+│   ├── HomeError             the state directory
+│   ├── ImageError            a picture that `predict` cannot take
+│   ├── ModelError            a model that is not there, or cannot be read
+│   └── ServerError           a server that cannot start: a port, a program
+├── EngineUnavailable         an engine cannot run here; the run goes on with the others
+└── TrialFailure              one training ended itself (divergence, a limit); the study goes on
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class Standing:
 
     def line(self) -> str:
         """The standing in one line for logs."""
-        best = f"{self.incumbent.val_accuracy:.2%} by #{self.incumbent.number}" if self.incumbent else "none yet"
+        top = self.incumbent
+        best = f"{top.val_accuracy:.2%} by #{top.number}" if top else "none yet"
         return (
             f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · {self.running} running · "
             f"{self.complete} complete · {self.pruned} pruned · {self.failed} failed · best {best}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 

@@ -90,7 +90,9 @@ def register_champion(
         Metric(key, float(value), now, 0, model_id=model.model_id) for key, value in metrics.items()
     ]
     client.log_batch(run_id, metrics=numbers)
-    registered = _new_version(store, name, model)
+    registered = _new_version(store, name, model, metrics)
+    versions = json.dumps([{"name": name, "version": registered}])
+    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
     client.set_registered_model_alias(name, CHAMPION, str(registered))
     return registered
 
@@ -120,19 +122,22 @@ def load_champion(home: Home, uri: str) -> Classifier:
             else client.get_model_version(name, number)
         )
         location = client.get_model_version_download_uri(name, found.version)
-        directory = Path(
-            download_artifacts(location, tracking_uri=store.uri, registry_uri=store.registry_uri)
-        )
     except MlflowException as error:
         raise _unregistered(uri) from error
-    described = Model.load(str(directory)).metadata or {}
-    return Classifier(
-        uri=f"models:/{name}/{found.version}",
-        module=load_model(directory / "artifacts" / _FOLDER),
-        shape=tuple(described["shape"]),
-        classes=tuple(described["classes"]),
-        dataset=described["dataset"],
-    )
+    with tempfile.TemporaryDirectory() as aside:
+        try:
+            files = Path(download_artifacts(location, dst_path=aside, tracking_uri=store.uri))
+        except (MlflowException, OSError) as error:
+            problem = f"cannot be fetched from {location} ({error})"
+            raise ModelError("model", problem, value=uri) from error
+        described = Model.load(str(files)).metadata or {}
+        return Classifier(
+            uri=f"models:/{name}/{found.version}",
+            module=load_model(files / "artifacts" / _FOLDER),
+            shape=tuple(described["shape"]),
+            classes=tuple(described["classes"]),
+            dataset=described["dataset"],
+        )
 
 
 def _save_pyfunc(
@@ -166,7 +171,7 @@ def _save_pyfunc(
     )
 
 
-def _new_version(store: Store, name: str, model: LoggedModel) -> int:
+def _new_version(store: Store, name: str, model: LoggedModel, metrics: Mapping[str, float]) -> int:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -176,7 +181,11 @@ def _new_version(store: Store, name: str, model: LoggedModel) -> int:
             raise
     # By its place, not as models:/ID, which MLflow would look up in its global store.
     created = store.client.create_model_version(
-        name, model.artifact_location, model.source_run_id, model_id=model.model_id
+        name,
+        model.artifact_location,
+        model.source_run_id,
+        tags={key: f"{value:.4f}" for key, value in metrics.items()},
+        model_id=model.model_id,
     )
     return int(created.version)
 

@@ -18,7 +18,6 @@ from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import AutomlError, EngineUnavailable
 from pipeline_lib.home import Home
-from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
 
@@ -176,7 +175,8 @@ def test_winner(run: Run, winner: Trial, data: PreparedData, record: Record) -> 
     }
     record.recorder.log_metrics(figures)
     if result.reading > 1:
-        _log.warning("This was reading %d of this test set: the figure is no longer untouched", result.reading)
+        warning = "This was reading %d of this test set: the figure is no longer untouched"
+        _log.warning(warning, result.reading)
     return result
 
 

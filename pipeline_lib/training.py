@@ -135,8 +135,8 @@ class Training:
         logits = self.model(pixels)  # (B, classes)
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         if not torch.isfinite(loss):
-            raise TrialFailure("training", "diverged: the loss is no finite number", value=loss.item())
-        loss.backward()  # type: ignore[no-untyped-call]
+            raise TrialFailure("training", f"diverged: the loss became {loss.item()}")
+        loss.backward()
         self.optimizer.step()
         return loss.detach()
 

@@ -14,12 +14,11 @@ import signal
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.errors import TrialFailure
@@ -73,10 +72,8 @@ class TrialWorker:
 
     def request(self, samples: int) -> None:
         """Ask for a rung at this fidelity; its result makes `connection` readable."""
-        try:
+        with suppress(OSError):  # It died; `receive` tells of what.
             self.connection.send_bytes(json.dumps({"samples": samples}).encode())
-        except OSError:
-            pass  # It died; `receive` tells of what.
 
     def receive(self) -> Rung:
         """The rung that was asked for.

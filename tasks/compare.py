@@ -25,8 +25,8 @@ def compare_models(run: stages.Run, trials: list[Trial], record: Record) -> Tria
             "trial": f"{row.engine} #{row.trial}",
             "stage": row.stage,
             "state": row.state,
-            "validation": f"{row.val_accuracy:.2%}" if row.val_accuracy == row.val_accuracy else "–",
-            "parameters": f"{row.parameters:,}" if row.parameters is not None else "–",
+            "validation": "–" if row.val_accuracy is None else f"{row.val_accuracy:.2%}",
+            "parameters": "–" if row.parameters is None else f"{row.parameters:,}",
             "seconds": f"{row.seconds:.1f}",
         }
         for row in top.astype(object).where(top.notna(), None).itertuples()

@@ -23,6 +23,14 @@ _TOP = 10
 _log = logging.getLogger("automl")
 
 
+class ConsoleLines(logging.Handler):
+    """Prints log lines on the console above a live table, as they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        CONSOLE.print(record.getMessage(), highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def showing(searches: list[Progress]) -> Iterator[None]:
     """Keep a live table of these searches on the terminal; does nothing where there is none."""

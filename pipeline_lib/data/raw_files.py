@@ -118,7 +118,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> Images:
 
 def _read_cifar10(root: Path) -> Arrays:
     # The files are pickles: read by torchvision, and only after their MD5 was checked.
-    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+    from torchvision.datasets import CIFAR10
 
     train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
     return Arrays(

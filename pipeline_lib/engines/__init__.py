@@ -1,4 +1,4 @@
-"""Engines: the ways to search. A new one is a class that `make_engine` knows and the contract holds."""
+"""Engines: the ways to search. A new one is a class that `make_engine` knows."""
 
 from __future__ import annotations
 

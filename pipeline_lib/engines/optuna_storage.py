@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState as OptunaState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder

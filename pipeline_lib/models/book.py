@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ class BookNet(nn.Module):
             channels, height, width = depth, height - 2, width - 2
         layers += [nn.MaxPool2d(2), nn.Dropout(architecture["conv_dropout"]), nn.Flatten()]
         features = channels * (height // 2) * (width // 2)
-        for size, dropout in zip(architecture["fc_sizes"], architecture["fc_dropouts"], strict=True):
+        hidden = zip(architecture["fc_sizes"], architecture["fc_dropouts"], strict=True)
+        for size, dropout in hidden:
             layers += [nn.Linear(features, size), nn.ReLU(), nn.Dropout(dropout)]
             features = size
         self.normalise = Normalise(architecture["shape"][0])
@@ -37,10 +39,11 @@ class BookNet(nn.Module):
 def multiply_adds(architecture: dict[str, Any]) -> int:
     """Multiply-adds that one image costs in convolutions and matrices."""
     channels, height, width = architecture["shape"]
-    total = 0
+    total: int = 0
     for depth in architecture["conv_depths"]:
         height, width = height - 2, width - 2
         total += height * width * channels * 9 * depth
         channels = depth
-    sizes = [channels * (height // 2) * (width // 2), *architecture["fc_sizes"], architecture["classes"]]
-    return total + sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    features = channels * (height // 2) * (width // 2)
+    sizes: list[int] = [features, *architecture["fc_sizes"], architecture["classes"]]
+    return total + sum(a * b for a, b in pairwise(sizes))

@@ -95,14 +95,13 @@ def multiply_adds(architecture: dict[str, Any]) -> int:
         total += math.prod(unpooled) * channels * conv["kernel"] ** 2 * conv["width"]
         channels, (height, width) = conv["width"], _output_size((height, width), conv)
     features = channels * height * width
-    hidden = architecture["fc"]
-    head = hidden * (features + architecture["classes"]) if hidden else features * architecture["classes"]
-    return total + head
+    classes: int = architecture["classes"]
+    hidden: int = architecture["fc"]
+    head: int = hidden * (features + classes) if hidden else features * classes
+    return int(total) + head
 
 
-def design(
-    configuration: dict[str, Any], shape: Sequence[int], classes: int
-) -> dict[str, Any]:
+def design(configuration: dict[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
     """The widest architecture of the configuration's form within its multiply-adds.
 
     Widths follow from `multiply_adds`, so that every proposal fits the size it was asked for and
@@ -135,7 +134,8 @@ def _convolutions(configuration: dict[str, Any], base: int) -> Iterator[dict[str
     if double:
         yield plain | {"width": slim, "kernel": kernel}
         kernel = 3
-    yield plain | {"width": base, "kernel": kernel, "stride": 2 if strided else 1, "pool": not strided}
+    stride = 2 if strided else 1
+    yield plain | {"width": base, "kernel": kernel, "stride": stride, "pool": not strided}
     if double:
         yield plain | {"width": 2 * slim}
     yield plain | {"width": 2 * base, "pool": True}
