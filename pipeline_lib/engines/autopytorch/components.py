@@ -1,0 +1,171 @@
+"""What Auto-PyTorch gains here: a schedule that fits the epochs, and the same work done faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from autoPyTorch.pipeline.components.preprocessing.tabular_preprocessing.imputation import (
+    SimpleImputer as imputation,  # noqa: N813
+)
+from autoPyTorch.pipeline.components.preprocessing.tabular_preprocessing.variance_thresholding import (  # noqa: E501
+    VarianceThreshold as variance_thresholding,  # noqa: N813
+)
+from autoPyTorch.pipeline.components.setup.lr_scheduler import add_scheduler
+from autoPyTorch.pipeline.components.setup.lr_scheduler.base_scheduler import BaseLRComponent
+from autoPyTorch.pipeline.components.setup.lr_scheduler.constants import StepIntervalUnit
+from autoPyTorch.pipeline.components.training.data_loader.feature_data_loader import (
+    ContractTransform,
+    ExpandTransform,
+    FeatureDataLoader,
+)
+from autoPyTorch.pipeline.components.training.trainer import TrainerChoice
+from ConfigSpace.configuration_space import ConfigurationSpace
+from sklearn.feature_selection import VarianceThreshold
+from sklearn.impute import SimpleImputer
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, SubsetRandomSampler
+
+_PREDICT_ROWS = 2000
+_WARM_UP = 0.15  # of the training
+
+
+def install() -> None:
+    """Register the schedule and put the rest in place of Auto-PyTorch's; once per process."""
+    if FeatureDataLoader.fit is not _fit:
+        add_scheduler(BudgetCosineLR)
+        FeatureDataLoader.fit = _fit
+        FeatureDataLoader.get_loader = _get_loader
+        TrainerChoice.eval_valid_each_epoch = lambda self, X: True
+        imputation.SklearnSimpleImputer = _Imputer
+        variance_thresholding.SklearnVarianceThreshold = _VarianceThreshold
+
+
+class _Imputer(SimpleImputer):
+    """Leaves a matrix alone that has no gaps; scikit-learn's makes four copies of it first."""
+
+    def fit(self, X: np.ndarray, y: Any = None) -> _Imputer:
+        self.has_gaps_ = not np.isfinite(X.sum(dtype=np.float64))
+        return super().fit(X, y) if self.has_gaps_ else self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        return super().transform(X) if self.has_gaps_ else X
+
+
+class _VarianceThreshold(VarianceThreshold):
+    """Finds constant columns by their extremes; scikit-learn's also takes the variance of each."""
+
+    def fit(self, X: np.ndarray, y: Any = None) -> _VarianceThreshold:
+        self.n_features_in_ = X.shape[1]
+        self.variances_ = np.ptp(X, axis=0)  # > 0 where the variance is: the threshold is 0
+        return self
+
+
+class BudgetCosineLR(BaseLRComponent):
+    """Warms up, then falls along a cosine to zero exactly when the epochs of the budget end.
+
+    Auto-PyTorch's own schedules are counted in epochs of a fixed number (`CosineAnnealingLR` from
+    10 to 500), whatever an evaluation gets; on the short ones of a search they never fall.
+    """
+
+    def __init__(
+        self,
+        step_interval: StepIntervalUnit = StepIntervalUnit.batch,
+        random_state: np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(step_interval)
+        self.random_state = random_state
+
+    def fit(self, X: dict[str, Any], y: Any = None) -> BudgetCosineLR:
+        """Attach the schedule to the optimiser; the loader that it counts is made later."""
+        self.check_requirements(X, y)
+
+        def factor(step: int) -> float:
+            if step == 0:
+                return 1 / 25
+            done = step / (X["epochs"] * len(X["train_data_loader"]))
+            if done < _WARM_UP:
+                return 1 / 25 + (1 - 1 / 25) * done / _WARM_UP
+            left = (1 - min(done, 1)) / (1 - _WARM_UP)
+            return 0.5 * (1 - math.cos(math.pi * left))
+
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(X["optimizer"], factor)
+        return self
+
+    @staticmethod
+    def get_properties(dataset_properties: Any = None) -> dict[str, str | bool]:
+        """Its names, as Auto-PyTorch asks for them."""
+        return {"shortname": "BudgetCosine", "name": "Cosine Annealing over the Budget"}
+
+    @staticmethod
+    def get_hyperparameter_search_space(dataset_properties: Any = None) -> ConfigurationSpace:
+        """It has nothing to search."""
+        return ConfigurationSpace()
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Rows of a matrix, a batch at a time; Auto-PyTorch collates them row by row."""
+
+    def __init__(self, features: Tensor, labels: Tensor) -> None:
+        self.features, self.labels = features, labels
+
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.as_tensor(rows)
+        return self.features[chosen], self.labels[chosen]
+
+
+class _InOrder:
+    """Indices from first to last."""
+
+    def __init__(self, indices: np.ndarray) -> None:
+        self.indices = indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices.tolist())
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def _fit(self: FeatureDataLoader, X: dict[str, Any], y: Any = None) -> FeatureDataLoader:
+    """As `BaseDataLoaderComponent.fit`, on tensors that were preprocessed as one matrix."""
+    self.check_requirements(X, y)
+    self.test_transform = self.build_transform(X, mode="test")
+    batches = _Batches(_tensor(X["X_train"]), torch.from_numpy(np.asarray(X["y_train"])))
+    train, validation = X["backend"].load_datamanager().splits[X["split_id"]]
+    size = min(self.batch_size, len(train))
+    shuffled = BatchSampler(SubsetRandomSampler(train.tolist()), size, drop_last=True)
+    ordered = BatchSampler(_InOrder(validation), _PREDICT_ROWS, drop_last=False)
+    self.train_data_loader = DataLoader(batches, sampler=shuffled, batch_size=None)
+    self.val_data_loader = DataLoader(batches, sampler=ordered, batch_size=None)
+    _fuse(X["optimizer"])
+    return self
+
+
+def _fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Have Adam step all weights in one kernel; Auto-PyTorch's components have no such switch."""
+    for group in optimizer.param_groups:
+        if "fused" in group and isinstance(optimizer, torch.optim.Adam):
+            group.update(fused=True, foreach=False)
+
+
+def _get_loader(
+    self: FeatureDataLoader, X: np.ndarray, y: Any = None, batch_size: int | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Batches to predict, transformed as one matrix; Auto-PyTorch transforms row by row."""
+    rows = X
+    for transform in self.test_transform.transforms:
+        if transform is not torch.from_numpy and not isinstance(
+            transform, ExpandTransform | ContractTransform
+        ):
+            rows = transform(rows)
+    features = _tensor(rows)
+    return [(part, torch.zeros(len(part))) for part in features.split(_PREDICT_ROWS)]
+
+
+def _tensor(matrix: Any) -> Tensor:
+    dense = matrix.toarray() if hasattr(matrix, "toarray") else matrix
+    return torch.from_numpy(np.ascontiguousarray(dense, dtype=np.float32))

@@ -1,0 +1,313 @@
+"""Auto-PyTorch as an engine: its worker searches in its own environment, this end keeps the books.
+
+Each evaluation of Auto-PyTorch is a trial: one configuration trained from scratch for some epochs.
+Hyperband trains a promising one again, for longer, which is another trial; its notes say of which
+configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline_lib.engines.autopytorch import environment
+from pipeline_lib.engines.autopytorch.fidelity import epochs_for
+from pipeline_lib.engines.autopytorch.network import multiply_adds
+from pipeline_lib.engines.autopytorch.process import WorkerProcess
+from pipeline_lib.engines.autopytorch.spaces import (
+    SPACES,
+    Space,
+    SpaceUpdate,
+    check_updates,
+    find_space,
+)
+from pipeline_lib.engines.autopytorch.storage import ENGINE, INTERRUPTED, RETRY_OF, Journal
+from pipeline_lib.engines.base import Listener, SearchRequest
+from pipeline_lib.errors import EngineUnavailable
+from pipeline_lib.home import Home
+from pipeline_lib.trial import Configuration, Epoch, Rung, Trial, TrialState
+
+_log = logging.getLogger("automl")
+
+MEMORY_MB = 1500
+"""What one evaluation may allocate beyond what it starts with."""
+_OVERTIME = 20.0
+"""Seconds after the deadline at which a worker that has not ended is killed."""
+_POLL_SECONDS = 0.2
+_SHAPE, _CLASSES = (1, 28, 28), 10
+"""The pictures that a space is described for: some ranges depend on the number of pixels."""
+
+
+@dataclass(frozen=True)
+class AutoPytorchEngine:
+    """Searches an architecture space of Auto-PyTorch 0.2.1 with SMAC and Hyperband."""
+
+    home: Home
+    updates: tuple[SpaceUpdate, ...] = ()
+    name: str = field(default=ENGINE, init=False)
+    spaces: tuple[str, ...] = field(default=tuple(SPACES), init=False)
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Build the environment unless it stands; check the updates against the package.
+
+        Raises:
+            ConfigurationError: An update names something that is not there.
+            EngineUnavailable: The environment cannot be built; says what is missing.
+        """
+        environment.ensure(self.home, progress)
+        if self.updates:
+            check_updates(self.updates, describe_space(self.home, "full"))
+
+    def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
+        """See `Engine.search`.
+
+        Raises:
+            EngineUnavailable: The environment is not there, or the worker ended before it began.
+        """
+        space = with_updates(find_space(request.space), self.updates)
+        if not environment.is_ready(self.home):
+            remedy = "run: automl engines install autopytorch"
+            raise EngineUnavailable(ENGINE, "its environment is not built", remedy=remedy)
+        _Search(environment.python(self.home), space, request, listen, stop).run()
+
+    def trials(self, request: SearchRequest) -> list[Trial]:
+        """See `Engine.trials`."""
+        return Journal(request).trials()
+
+
+def with_updates(space: Space, updates: tuple[SpaceUpdate, ...]) -> Space:
+    """A space with a user's updates in place of its own of the same names.
+
+    Components are chosen by `include`: Auto-PyTorch refuses an update of `__choice__` beside it.
+    """
+    include = {node: list(names) for node, names in space.include.items()}
+    own = {(update.node, update.hyperparameter): update for update in space.updates}
+    for update in updates:
+        if update.hyperparameter == "__choice__":
+            include[update.node] = [str(value) for value in update.range]
+        else:
+            own[update.node, update.hyperparameter] = update
+    kept = tuple(
+        update for update in own.values() if _is_included(update, include.get(update.node))
+    )
+    return Space(include, kept)
+
+
+def _is_included(update: SpaceUpdate, components: list[str] | None) -> bool:
+    component, separator, _ = update.hyperparameter.partition(":")
+    return not separator or components is None or component in components
+
+
+def describe_space(home: Home, name: str, updates: tuple[SpaceUpdate, ...] = ()) -> dict[str, Any]:
+    """The space as Auto-PyTorch builds it: its `hyperparameters`, and the `updatable` names.
+
+    Raises:
+        ConfigurationError: There is no space of this name.
+        EngineUnavailable: The environment is not built, or Auto-PyTorch refuses the space.
+    """
+    space = with_updates(find_space(name), updates)
+    cached = environment.directory(home) / f"space-{name}.json"
+    if not updates and cached.exists():
+        described: dict[str, Any] = json.loads(cached.read_text())
+        return described
+    job = {"task": "describe", "shape": _SHAPE, "classes": _CLASSES, **_space_fields(space)}
+    log = environment.directory(home) / "describe.log"
+    with WorkerProcess(environment.python(home), job, log) as worker:
+        described = _only_line(worker)
+    if not updates:
+        aside = cached.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(described))
+        aside.replace(cached)
+    return described
+
+
+def _only_line(worker: WorkerProcess) -> dict[str, Any]:
+    lines: list[dict[str, Any]] = []
+    while (more := worker.read(_POLL_SECONDS)) is not None:
+        lines += more
+    if not lines:
+        raise EngineUnavailable(ENGINE, f"refuses the search space ({worker.last_words()})")
+    return lines[0]
+
+
+def _space_fields(space: Space) -> dict[str, Any]:
+    return {
+        "include": {node: list(names) for node, names in space.include.items()},
+        "updates": [update.as_json() for update in space.updates],
+    }
+
+
+class _Search:
+    """One call of `search`: starts the worker, and turns its lines into trials."""
+
+    def __init__(
+        self,
+        python: Path,
+        space: Space,
+        request: SearchRequest,
+        listen: Listener,
+        stop: threading.Event,
+    ) -> None:
+        self.python, self.space, self.request = python, space, request
+        self.listen, self.stop = listen, stop
+        self.journal = Journal(request)
+        self.work = request.directory / "work"
+        self.running: dict[int, Trial] = {}
+        self.retries: dict[str, int] = {}
+        self.split = request.data.load()
+
+    def run(self) -> None:
+        """Until the worker has ended and every trial with it."""
+        self.journal.open(self.request)
+        self._close_interrupted()
+        if self.stop.is_set() or time.monotonic() >= self.request.deadline:
+            return
+        shutil.rmtree(self.work, ignore_errors=True)  # of a run that was killed
+        self.work.mkdir(parents=True)
+        log = self.request.directory / "worker.log"
+        try:
+            with WorkerProcess(self.python, self._job(), log) as worker:
+                reason = self._listen(worker)
+        finally:
+            for trial in list(self.running.values()):
+                self._end(replace(trial, state=TrialState.FAILED, reason="the run was stopped"))
+            shutil.rmtree(self.work, ignore_errors=True)
+        if reason:
+            _log.warning("autopytorch: %s; what had finished is kept", reason)
+
+    def _listen(self, worker: WorkerProcess) -> str:
+        """Take in lines until they end or we must; returns what went wrong, if anything."""
+        finished = False
+        while not self.stop.is_set():
+            if time.monotonic() > self.request.deadline + _OVERTIME:
+                return self._fail_running("its search process did not end in time and was killed")
+            lines = worker.read(_POLL_SECONDS)
+            if lines is None:
+                break
+            for line in lines:
+                finished |= line["event"] == "finished"
+                self._take(line)
+        if finished or self.stop.is_set():
+            return ""
+        code = worker.wait()
+        if code < 0:
+            return self._fail_running(
+                f"its search process was killed ({signal.Signals(-code).name})"
+            )
+        return self._fail_running(f"its search process ended early ({worker.last_words()})")
+
+    def _fail_running(self, reason: str) -> str:
+        for trial in list(self.running.values()):
+            self._end(replace(trial, state=TrialState.FAILED, reason=reason))
+        return reason
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        if line["event"] == "started":
+            self._start(line)
+        elif line["event"] == "evaluation":
+            self._end(self._ended(line))
+
+    def _start(self, line: Mapping[str, Any]) -> None:
+        notes = {
+            "epochs": str(line["epochs"]),
+            "autopytorch configuration": str(line["configuration_id"]),
+        }
+        retried = self.retries.pop(_key(line["configuration"]), None)
+        if retried is not None:
+            notes[RETRY_OF] = str(retried)
+        trial = Trial(
+            study=self.request.study,
+            engine=ENGINE,
+            number=line["number"],
+            state=TrialState.RUNNING,
+            configuration=line["configuration"],
+            started=line["time"],
+            notes=notes,
+        )
+        self.running[trial.number] = trial
+        self.journal.write(trial)
+        self.listen(trial)
+
+    def _ended(self, line: Mapping[str, Any]) -> Trial:
+        """The trial that an evaluation was, with its network moved to its place."""
+        trial = self.running[line["number"]]
+        if line["state"] == "failed":
+            return replace(trial, state=TrialState.FAILED, reason=line["reason"])
+        place = self.journal.model_directory(trial.number)
+        place.parent.mkdir(exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        Path(line["model"]).replace(place)
+        architecture = json.loads((place / "architecture.json").read_text())
+        return replace(
+            trial,
+            state=TrialState.COMPLETE,
+            rungs=(self._rung(line),),
+            parameters=line["parameters"],
+            multiply_adds=multiply_adds(architecture),
+            model=place,
+        )
+
+    def _rung(self, line: Mapping[str, Any]) -> Rung:
+        an_epoch = len(self.split.train)
+        curve = tuple(
+            Epoch(point["epoch"] * an_epoch, point["train_loss"], point["accuracy"])
+            for point in line["curve"]
+        )
+        return Rung(line["epochs"] * an_epoch, line["val_accuracy"], line["seconds"], curve)
+
+    def _end(self, trial: Trial) -> None:
+        del self.running[trial.number]
+        trial = replace(trial, seconds=time.time() - trial.started)
+        self.journal.write(trial)
+        self.listen(trial)
+
+    def _close_interrupted(self) -> None:
+        """Fail what a killed run left running, and have each run once more."""
+        for trial in self.journal.last_states():
+            if trial.state == TrialState.RUNNING:
+                closed = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
+                self.journal.write(closed)
+                self.listen(closed)
+                if RETRY_OF not in trial.notes:
+                    self.retries[_key(trial.configuration)] = trial.number
+
+    def _job(self) -> dict[str, Any]:
+        request = self.request
+        for name, indices in (("train", self.split.train), ("validation", self.split.validation)):
+            np.save(self.work / f"{name}_index.npy", indices)
+        low, high = epochs_for(request.budget_seconds, len(self.split.train))
+        before = len(self.journal.last_states())
+        return {
+            "task": "search",
+            "images": str(request.data.images),
+            "labels": str(request.data.labels),
+            "train_index": str(self.work / "train_index.npy"),
+            "validation_index": str(self.work / "validation_index.npy"),
+            "seed": (request.seed + before) % 2**31,  # a continued study must not repeat itself
+            "seconds": request.deadline - time.monotonic(),
+            "evaluation_seconds": max(10.0, request.budget_seconds / 2),
+            "memory_mb": MEMORY_MB,
+            "workers": request.workers,
+            "min_epochs": low,
+            "max_epochs": high,
+            "evaluations": request.trials,
+            "first_number": before,
+            "first": [json.loads(configuration) for configuration in self.retries],
+            "directory": str(self.work),
+            **_space_fields(self.space),
+        }
+
+
+def _key(configuration: Configuration) -> str:
+    return json.dumps(configuration, sort_keys=True)

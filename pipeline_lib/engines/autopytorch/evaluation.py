@@ -1,0 +1,195 @@
+"""One evaluation: fit a pipeline on the given split, score it, write its network to disk.
+
+Runs in a process of its own, started by Auto-PyTorch's `ExecuteTaFuncWithQueue`.
+"""
+
+from __future__ import annotations
+
+import copy
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pipeline_lib.engines.autopytorch import compat
+
+compat.prepare()
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from autoPyTorch.automl_common.common.utils.backend import Backend, BackendContext  # noqa: E402
+from autoPyTorch.datasets.resampling_strategy import HoldoutValTypes  # noqa: E402
+from autoPyTorch.datasets.tabular_dataset import TabularDataset  # noqa: E402
+from autoPyTorch.evaluation.abstract_evaluator import fit_and_suppress_warnings  # noqa: E402
+from autoPyTorch.evaluation.train_evaluator import TrainEvaluator  # noqa: E402
+from ConfigSpace.configuration_space import Configuration  # noqa: E402
+from smac.tae import StatusType  # noqa: E402
+
+from pipeline_lib.engines.autopytorch import components  # noqa: E402
+from pipeline_lib.engines.autopytorch.export import (  # noqa: E402
+    UNSUPPORTED,
+    CannotExportError,
+    export,
+)
+
+_MEGABYTE = 2**20
+
+
+class SplitDataset(TabularDataset):
+    """Flattened pictures with the split that was given, not one of Auto-PyTorch's own."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, splits: Any) -> None:
+        self._given = splits
+        columns = list(range(features.shape[1]))
+        validator = SimpleNamespace(
+            transform=lambda X, Y: (X, Y),
+            feature_validator=SimpleNamespace(
+                categorical_columns=[],
+                numerical_columns=columns,
+                num_features=len(columns),
+                categories=[],
+            ),
+        )
+        super().__init__(
+            features,
+            labels,
+            resampling_strategy=HoldoutValTypes.holdout_validation,
+            dataset_name="automl",
+            validator=validator,
+        )
+        self.test_tensors = None
+
+    def get_splits_from_resampling_strategy(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The given split."""
+        return [self._given]
+
+
+class MappedBackend(Backend):
+    """A backend whose data set is mapped from arrays on disk, not unpickled for every use."""
+
+    def __init__(self, directory: Path, shape: Sequence[int], memory_mb: int, seed: int) -> None:
+        self.directory = directory
+        self.shape = tuple(shape)
+        self.memory_mb = memory_mb
+        self.seed = seed
+        temporary = str(directory / "autopytorch")
+        context = BackendContext(temporary, None, False, False, prefix="autopytorch")
+        super().__init__(context, "autopytorch")
+
+    def load_datamanager(self) -> SplitDataset:
+        """A data set that shares its arrays with every other of this process."""
+        return copy.copy(_mapped(self.directory))
+
+    def model_directory(self, config_id: int, epochs: int) -> Path:
+        """Where an evaluation leaves its network."""
+        return self.directory / "models" / f"{config_id}-{epochs}"
+
+
+@lru_cache(maxsize=1)
+def _mapped(directory: Path) -> SplitDataset:
+    arrays = {
+        name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("features", "labels", "train", "validation")
+    }
+    splits = (np.array(arrays["train"]), np.array(arrays["validation"]))
+    return SplitDataset(arrays["features"], np.array(arrays["labels"]), splits)
+
+
+class Evaluator(TrainEvaluator):
+    """Scores on the validation rows only: Auto-PyTorch would predict the training rows as well."""
+
+    def fit_predict_and_loss(self) -> None:
+        """Fit, score, export, and send the result up the queue."""
+        torch.manual_seed(self.seed)
+        pipeline = self._get_pipeline()
+        train, validation = self.splits[0]
+        fit_dictionary = {
+            "train_indices": train,
+            "val_indices": validation,
+            "split_id": 0,
+            "num_run": self.num_run,
+            **self.fit_dictionary,
+        }
+        fit_and_suppress_warnings(self.logger, pipeline, fit_dictionary, None)
+        probabilities = pipeline.predict_proba(self.X_train[validation])
+        accuracy = float(np.mean(probabilities.argmax(1) == self.y_train[validation]))
+        directory = self.backend.model_directory(self.configuration.config_id, int(self.budget))
+        export(pipeline, self.backend.shape, directory)
+        summary = pipeline.named_steps["trainer"].run_summary
+        info = {
+            "accuracy": accuracy,
+            "finite": bool(np.isfinite(probabilities).all()),
+            "curve": _curve(summary.performance_tracker),
+            "parameters": summary.total_parameter_count,
+            "seconds": time.time() - self.starttime,
+            "model": str(directory),
+        }
+        self._send(1 - accuracy if info["finite"] else 1.0, info)
+
+    def _send(self, loss: float, info: dict[str, Any]) -> None:
+        self.queue.put(
+            {
+                "loss": loss,
+                "additional_run_info": info,
+                "status": StatusType.SUCCESS,
+                "final_queue_element": True,  # else the reader waits a second for more
+            }
+        )
+
+
+def evaluate(
+    config: Configuration,
+    backend: MappedBackend,
+    output_y_hat_optimization: bool,
+    instance: str,
+    **settings: Any,
+) -> None:
+    """What `ExecuteTaFuncWithQueue` calls in the new process.
+
+    Raises:
+        CannotExportError: The preprocessing that was chosen could not be used outside.
+        MemoryError: Its memory limit was reached.
+    """
+    compat.die_with_parent()
+    components.install()
+    torch.set_num_threads(1)
+    if config["feature_preprocessor:__choice__"] in UNSUPPORTED:
+        name = config["feature_preprocessor:__choice__"]
+        raise CannotExportError(f"the preprocessing {name} has no plain counterpart")
+    _limit_memory(backend.memory_mb)
+    try:
+        Evaluator(configuration=config, backend=backend, **settings).fit_predict_and_loss()
+    except RuntimeError as error:
+        if "allocate memory" in str(error):
+            raise MemoryError from error
+        raise
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Let this process allocate so much more than it has; the kernel holds it to that.
+
+    The whole address space (`RLIMIT_AS`) says nothing here: torch alone maps gigabytes.
+    """
+    if sys.platform != "linux":
+        return
+    with Path("/proc/self/status").open() as status:
+        now = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
+    limit = now * 1024 + megabytes * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _curve(tracker: dict[str, dict[int, Any]]) -> list[dict[str, float]]:
+    """Loss, accuracy and seconds of each epoch."""
+    return [
+        {
+            "epoch": epoch,
+            "seconds": tracker["end_time"][epoch] - tracker["start_time"][epoch],
+            "train_loss": float(loss),
+            "accuracy": float(tracker["val_metrics"][epoch]["accuracy"]),
+        }
+        for epoch, loss in sorted(tracker["train_loss"].items())
+    ]
