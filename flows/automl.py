@@ -28,10 +28,11 @@ from tasks.draw import draw_winner
 from tasks.engines import prepare_engines
 from tasks.evaluate import test_winner
 from tasks.hpo import search_hyperparameters
+from tasks.nas import search_architectures
 from tasks.register import register
 from tasks.report import report
 
-_SEARCHES = {"optuna": search_hyperparameters}
+_SEARCHES = {"optuna": search_hyperparameters, "autopytorch": search_architectures}
 
 
 def _study_name() -> str:
@@ -49,6 +50,7 @@ def automl(
     sampler: Literal["tpe", "cmaes", "random"] = "tpe",
     space: str = "default",
     workers: int | None = None,
+    search_space_updates: list[dict[str, Any]] | None = None,
     seed: int = 0,
     name: str | None = None,
     validation_share: float = 0.1,
@@ -64,6 +66,7 @@ def automl(
         sampler: How Optuna proposes configurations: tpe, cmaes or random.
         space: Search space: 'default', or 'book' for the chapter's.
         workers: Trials that run at the same time; empty takes one a core.
+        search_space_updates: New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log.
         seed: Reaches split, sampler, initialisation, shuffling and augmentation.
         name: Name of the study; an existing one is continued. Empty makes one up.
         validation_share: Share of the training data held out for selection, in (0, 1).

@@ -29,11 +29,11 @@ app = typer.Typer(
 @app.command()
 def run(
     preset: Annotated[str, typer.Argument(help="A deployment of prefect.yaml, or a data set.")],
-    engine: Annotated[str | None, typer.Option(help="Engine: all, optuna.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Engine: all, optuna or autopytorch.")] = None,
     budget: Annotated[str | None, typer.Option(help="Duration such as 90s, 10m, 2h.")] = None,
     trials: Annotated[int | None, typer.Option(help="Search trials at most.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, cmaes or random.")] = None,
-    space: Annotated[str | None, typer.Option(help="Search space: default or book.")] = None,
+    space: Annotated[str | None, typer.Option(help="default, book, or one of an engine's own.")] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: cores]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,

@@ -8,14 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline_lib.data.catalogue import find
+from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
 from pipeline_lib.errors import ConfigurationError
 
 Sampler = Literal["tpe", "cmaes", "random"]
-SPACES = {"optuna": ("default", "book")}
-"""Search spaces by engine. The first engine's are enough to check a name at the door."""
+SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
+"""Search spaces by engine. `default` and `book` are known to both."""
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -41,9 +42,12 @@ class RunConfig(BaseModel):
         None, description="Search trials at most; empty leaves the clock as the only limit."
     )
     sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
-    space: str = Field("default", description="Search space: 'default', or 'book' (the chapter's).")
+    space: str = Field("default", description="Search space: 'default', or 'book' for the chapter's.")
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=available_cores, description="Trials that run at the same time."
+    )
+    search_space_updates: tuple[dict[str, Any], ...] = Field(
+        (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
         0, description="Reaches split, sampler, initialisation, shuffling and augmentation."
@@ -81,10 +85,16 @@ class RunConfig(BaseModel):
     def _known_engine(cls, value: str) -> str:
         return choice("engine", value, ("all", *SPACES))
 
-    @field_validator("space")
-    @classmethod
-    def _known_space(cls, value: str) -> str:
-        return choice("space", value, sorted({s for spaces in SPACES.values() for s in spaces}))
+    @model_validator(mode="after")
+    def _space_of_every_engine(self) -> RunConfig:
+        for engine in self.engines:
+            choice("space", self.space, SPACES[engine], whose=f" to {engine}")
+        updates = autopytorch_spaces.parse_updates(self.search_space_updates)
+        if updates and "autopytorch" not in self.engines:
+            problem = "are for autopytorch, which is not searched with"
+            remedy = "leave them out, or choose engine all or autopytorch"
+            raise ConfigurationError(autopytorch_spaces.FIELD, problem, remedy=remedy)
+        return self
 
     @field_validator("name")
     @classmethod
@@ -100,7 +110,7 @@ class RunConfig(BaseModel):
         return tuple(SPACES) if self.engine == "all" else (self.engine,)
 
 
-def choice(field: str, value: str, known: Any) -> str:
+def choice(field: str, value: str, known: Any, whose: str = "") -> str:
     """`value`, when it is one of `known`.
 
     Raises:
@@ -111,7 +121,7 @@ def choice(field: str, value: str, known: Any) -> str:
     near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(known)
-    raise ConfigurationError(field, "is unknown", value=value, remedy=f"{hint}choose from {listed}")
+    raise ConfigurationError(field, f"is unknown{whose}", value=value, remedy=f"{hint}choose from {listed}")
 
 
 def parse_seconds(text: str, field: str = "budget") -> float:

@@ -91,7 +91,7 @@ def prepare_engines(run: Run) -> list[Engine]:
     """
     ready: list[Engine] = []
     for name in run.config.engines:
-        engine = make_engine(name, run.config)
+        engine = make_engine(name, run.config, run.home)
         try:
             engine.prepare(_log.info)
         except EngineUnavailable as error:

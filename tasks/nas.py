@@ -1,0 +1,28 @@
+"""Stage: search architectures and hyperparameters with Auto-PyTorch."""
+
+from __future__ import annotations
+
+import threading
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib import run as stages
+from pipeline_lib.engines.base import Engine, SearchRequest
+from pipeline_lib.progress import Progress
+from pipeline_lib.record import Record
+from pipeline_lib.trial import Trial
+from tasks.watching import Watch
+
+
+@task(name="search with Auto-PyTorch", cache_policy=NO_CACHE)
+def search_architectures(
+    engine: Engine,
+    request: SearchRequest,
+    progress: Progress,
+    record: Record,
+    stop: threading.Event,
+) -> list[Trial]:
+    """Search with Auto-PyTorch; every trial is recorded and shown as it ends."""
+    with Watch(progress, record) as watch:
+        return stages.search(engine, request, stop, watch.see)
