@@ -24,6 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+engines_app = typer.Typer(
+    no_args_is_help=True, help="The engines' own environments.", rich_markup_mode=None
+)
+app.add_typer(engines_app, name="engines")
 
 
 @app.command()
@@ -33,7 +37,9 @@ def run(
     budget: Annotated[str | None, typer.Option(help="Duration such as 90s, 10m, 2h.")] = None,
     trials: Annotated[int | None, typer.Option(help="Search trials at most.")] = None,
     sampler: Annotated[str | None, typer.Option(help="tpe, cmaes or random.")] = None,
-    space: Annotated[str | None, typer.Option(help="default, book, or one of an engine's own.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="default, book, or one of an engine's own.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: cores]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
@@ -97,6 +103,33 @@ def datasets(home: HomeOption = None) -> None:
 
     _use_home(home)
     print_datasets(Home.from_environment())
+
+
+@app.command()
+def space(
+    engine: Annotated[str, typer.Argument(help="optuna or autopytorch.")],
+    name: Annotated[str, typer.Option("--space", help="Which of its spaces.")] = "default",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show a search space: every hyperparameter, its range and its default."""
+    from flows.listings import print_space
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    print_space(Home.from_environment(), engine, name, as_json=json)
+
+
+@engines_app.command("install")
+def install_engine(
+    engine: Annotated[str, typer.Argument(help="autopytorch.")], home: HomeOption = None
+) -> None:
+    """Build the environment that an engine runs in; at once where it stands."""
+    from flows.listings import install
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    install(Home.from_environment(), engine)
 
 
 @app.command()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pipeline_lib.config import SPACES, RunConfig, available_cores, choice
 from pipeline_lib.data.prepared import status
+from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
 
 _PACKAGES = ("torch", "torchvision", "optuna", "prefect", "mlflow", "torchviz", "pandas")
+_WIDE = 180
 
 
 def print_datasets(home: Home) -> None:
@@ -45,9 +51,68 @@ def print_doctor(home: Home) -> None:
         console.print(f"{mark} {what:<22} {found}")
 
 
-def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:
-    from pipeline_lib.config import available_cores
+def print_space(home: Home, engine: str, name: str, *, as_json: bool) -> None:
+    """A search space as a table, or as one JSON array.
 
+    Raises:
+        ConfigurationError: The engine or its space is unknown.
+        EngineUnavailable: The engine's environment cannot be built.
+    """
+    choice("engine", engine, SPACES)
+    choice("space", name, SPACES[engine], whose=f" to {engine}")
+    rows = _describe(home, engine, name)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(box=None, title=f"{engine} · {name}", title_justify="left")
+    for column in ("hyperparameter", "type", "range", "default", "only when"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        low_high = " … " if "Categorical" not in row["type"] else ", "
+        scale = " log" if row["log"] else ""
+        table.add_row(
+            row["name"],
+            row["type"].removeprefix("Uniform").lower(),
+            low_high.join(_short(value) for value in row["range"]) + scale,
+            "" if row["default"] is None else _short(row["default"]),
+            "; ".join(str(condition).rpartition(" | ")[2] for condition in row["conditions"]),
+        )
+    Console(width=_WIDE).print(table)  # a name cut in two cannot be copied
+
+
+def install(home: Home, engine: str) -> None:
+    """Make an engine able to run here, a line a step.
+
+    Raises:
+        ConfigurationError: There is no such engine.
+        EngineUnavailable: It cannot run here; says what is missing.
+    """
+    from pipeline_lib.engines import make_engine
+
+    choice("engine", engine, SPACES)
+    home.ensure_writable()
+    make_engine(engine, RunConfig(engine=engine), home).prepare(print)
+    print(f"{engine} can run")
+
+
+def _describe(home: Home, engine: str, name: str) -> list[dict[str, Any]]:
+    if engine == "optuna":
+        from pipeline_lib.engines.optuna_engine import describe_space
+
+        return describe_space(name, RunConfig().budget_seconds)
+    from pipeline_lib.engines.autopytorch import engine as autopytorch
+
+    home.ensure_writable()
+    autopytorch.AutoPytorchEngine(home).prepare(lambda line: print(line, file=sys.stderr))
+    rows: list[dict[str, Any]] = autopytorch.describe_space(home, name)["hyperparameters"]
+    return rows
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:
     yield True, "python", platform.python_version()
     for package in _PACKAGES:
         try:
@@ -61,6 +126,14 @@ def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:
         yield False, "home", str(error)
     yield True, "cores", str(available_cores())
     yield True, "engine optuna", "can run"
+    if environment.is_ready(home):
+        yield True, "engine autopytorch", "can run"
+    else:
+        missing = environment.missing()
+        found = (
+            missing or "its environment is built on first use: automl engines install autopytorch"
+        )
+        yield missing is None, "engine autopytorch", found
     drawing = shutil.which("dot") or shutil.which("graphviz-pure", path=_scripts())
     yield drawing is not None, "dot", "for diagrams" if drawing else "install graphviz_pure"
     served = os.environ.get("PREFECT_API_URL") or "a server is started for each run"

@@ -47,9 +47,9 @@ def up(
         },
     )
     home.ensure_writable()
-    session = _Session(home, host, prefect_port, mlflow_port)
     with ExitStack() as stack, _interrupted_by_signals():
-        stack.enter_context(_claimed(home, session.api_url))
+        stack.enter_context(_claimed(home, f"http://{host}:{prefect_port}/api"))
+        session = _Session(home, host, prefect_port, mlflow_port)
         stack.callback(session.stop)
         try:
             session.start()

@@ -29,6 +29,7 @@ from pipeline_lib.trial import Rung, Trial, TrialState
 from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 
 _POLL_SECONDS = 0.2
+_DESCRIBING_TRIALS = 64
 _TOLD = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
@@ -72,6 +73,34 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     remedy = "choose from tpe, cmaes, random"
     raise ConfigurationError("sampler", "is unknown", value=name, remedy=remedy)
+
+
+def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
+    """The hyperparameters of a space, as JSON values: name, type, range, log, default, conditions.
+
+    The space is define-by-run, so it is asked often enough at random to show every branch; what not
+    every proposal has is said to be conditional.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    asked = [study.ask() for _ in range(_DESCRIBING_TRIALS)]
+    for trial in asked:
+        space_function(name)(trial, budget_seconds)
+    found = {n: d for trial in asked for n, d in trial.distributions.items()}
+    return [
+        {
+            "name": parameter,
+            "type": type(distribution).__name__.removesuffix("Distribution"),
+            "range": list(getattr(distribution, "choices", ()))
+            or [distribution.low, distribution.high],  # type: ignore[attr-defined]
+            "log": getattr(distribution, "log", False),
+            "default": None,
+            "conditions": []
+            if all(parameter in trial.params for trial in asked)
+            else ["other choices ask for it"],
+        }
+        for parameter, distribution in found.items()
+    ]
 
 
 @dataclass
