@@ -21,7 +21,7 @@ from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
 
 _PACKAGES = ("torch", "torchvision", "optuna", "prefect", "mlflow", "torchviz", "pandas")
-_WIDE = 180
+_WIDE = 240
 
 
 def print_datasets(home: Home) -> None:
