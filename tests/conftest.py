@@ -40,13 +40,14 @@ def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -
     files = idx_files("Small/raw", TRAIN, TEST)
     dataset = replace(CATALOGUE["mnist"], train_size=TRAIN, test_size=TEST, files=files)
     root = tmp_path_factory.mktemp("small-mnist")
-    for file, (part, name) in zip(
-        files,
-        [("search", "train_images"), ("search", "train_labels")]
-        + [("sealed", "test_images"), ("sealed", "test_labels")],
-        strict=True,
-    ):
-        array = np.load(mnist.directory / part / f"{name}.npy", mmap_mode="r")
+    arrays = (
+        "search/train_images",
+        "search/train_labels",
+        "sealed/test_images",
+        "sealed/test_labels",
+    )
+    for file, name in zip(files, arrays, strict=True):
+        array = np.load(mnist.directory / f"{name}.npy", mmap_mode="r")
         cut = array[: file.shape[0]].astype(np.uint8)
         path = root / "layout" / file.path
         path.parent.mkdir(parents=True, exist_ok=True)

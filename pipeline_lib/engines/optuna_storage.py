@@ -16,7 +16,7 @@ from optuna.trial import TrialState as OptunaState
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.models.spaces import PRIORS
+from pipeline_lib.models.spaces import priors
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 RECORD = "automl"
@@ -52,7 +52,7 @@ def open_study(
     _check_identity(study, request)
     _close_interrupted(study)
     if not study.get_trials(deepcopy=False):
-        for parameters in PRIORS[request.space]:
+        for parameters in priors(request.space, request.budget_seconds):
             study.enqueue_trial(parameters)
     return study
 

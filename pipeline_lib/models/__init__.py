@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pipeline_lib.engines.autopytorch import network
 from pipeline_lib.errors import ModelError
 from pipeline_lib.models import book, convnet
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+
+# What the reading of damaged files and the building of senseless architectures raise.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError
+)  # fmt: skip
 
 
 def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
@@ -47,6 +54,8 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Module:
         return convnet.ConvNet(dict(architecture))
     if kind == "book":
         return book.BookNet(dict(architecture))
+    if kind == "autopytorch":
+        return network.build(dict(architecture))
     remedy = "it was written by another version of automl"
     raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
 
@@ -83,6 +92,7 @@ def load_model(directory: Path) -> nn.Module:
         architecture = json.loads((directory / ARCHITECTURE).read_text())
         model = build_model(architecture)
         model.load_state_dict(load_file(directory / WEIGHTS))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError("model", f"cannot be read ({error})", value=str(directory)) from error
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError("model", f"cannot be read ({reason})", value=str(directory)) from error
     return model.eval().to(memory_format=torch.channels_last)

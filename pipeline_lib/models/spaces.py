@@ -106,7 +106,13 @@ PRIORS: dict[str, list[dict[str, Any]]] = {
     ],
     "book": [],
 }
-"""Configurations tried first: what worked before in this space, as parameters of `suggest_…`."""
+"""What worked before in runs of up to `BASE_SECONDS`, as parameters of `suggest_…`."""
+
+
+def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
+    """Configurations to try first in the space of this name, grown along with the budget."""
+    growth = max(1.0, budget_seconds / BASE_SECONDS)
+    return [known | {"multiply_adds": known["multiply_adds"] * growth} for known in PRIORS[name]]
 
 
 def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:

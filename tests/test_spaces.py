@@ -1,0 +1,130 @@
+import warnings
+
+import optuna
+import pytest
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FixedTrial
+
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.models import build_model, design, multiply_adds
+from pipeline_lib.models.spaces import BASE_MULTIPLY_ADDS, SPACES, book, priors, space_function
+from pipeline_lib.training import Training, TrainingData, use_one_thread
+
+BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]
+
+
+def random_trial(seed):
+    sampler = optuna.samplers.RandomSampler(seed=seed)
+    return optuna.create_study(sampler=sampler).ask()
+
+
+@pytest.fixture(scope="module")
+def training_data(small_data):
+    use_one_thread()
+    return TrainingData.of(small_data.load())
+
+
+def test_the_chapters_space_exactly():
+    """SEED.md B."""
+    depth, size = IntDistribution(16, 64), IntDistribution(16, 64)
+    dropout = FloatDistribution(0.1, 0.4)
+    expected = {
+        "num_conv_layers": IntDistribution(1, 4),
+        **{f"conv_depth_{i}": depth for i in range(4)},
+        "conv_dropout": dropout,
+        "num_fc_layers": IntDistribution(1, 2),
+        **{f"fc_output_feat_{i}": size for i in range(2)},
+        **{f"fc_dropout_{i}": dropout for i in range(2)},
+        "optimizer": CategoricalDistribution(("Adam", "Adadelta", "RMSprop", "SGD")),
+        "lr": FloatDistribution(0.1, 0.5, log=True),
+    }
+    found = {}
+    for seed in range(30):
+        trial = random_trial(seed)
+        chosen = book(trial, 2000.0)
+        found |= trial.distributions
+        layers, connected = chosen["num_conv_layers"], chosen["num_fc_layers"]
+        assert sum(name.startswith("conv_depth_") for name in chosen) == layers
+        assert sum(name.startswith("fc_output_feat_") for name in chosen) == connected
+        assert sum(name.startswith("fc_dropout_") for name in chosen) == connected
+        assert chosen["batch_size"] == 32
+        assert chosen.items() >= trial.params.items()
+    assert found == expected
+
+
+def test_the_chapters_best_configuration_is_in_its_space():
+    parameters = {
+        "num_conv_layers": 3, "conv_depth_0": 27, "conv_depth_1": 28, "conv_depth_2": 46,
+        "conv_dropout": 0.2, "num_fc_layers": 2, "fc_output_feat_0": 57, "fc_dropout_0": 0.3,
+        "fc_output_feat_1": 54, "fc_dropout_1": 0.4, "optimizer": "Adadelta", "lr": 0.2,
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # FixedTrial warns of what is out of range
+        assert book(FixedTrial(parameters), 2000.0) == parameters | {"batch_size": 32}
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_priors_are_members_of_their_space_at_every_budget(budget):
+    for name in SPACES:
+        for parameters in priors(name, budget):
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+            study.enqueue_trial(parameters)
+            trial = study.ask()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                SPACES[name](trial, budget)
+            assert trial.params.items() >= parameters.items()
+
+
+@pytest.mark.parametrize(("optimizer", "prefix"), [("adamw", "adamw"), ("sgd", "sgd")])
+def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
+    base = {k: v for k, v in priors("default", 60.0)[0].items() if not k.startswith("adamw")}
+    rates = {f"{prefix}_lr": 0.01 if optimizer == "adamw" else 0.1}
+    decays = {f"{prefix}_weight_decay": 0.01 if optimizer == "adamw" else 1e-4}
+    chosen = SPACES["default"](FixedTrial(base | rates | decays | {"optimizer": optimizer}), 60.0)
+    assert chosen["lr"] == rates[f"{prefix}_lr"]
+    assert chosen["weight_decay"] == decays[f"{prefix}_weight_decay"]
+    assert not any(name.startswith(("adamw_", "sgd_")) for name in chosen)
+
+
+@pytest.mark.parametrize(("budget", "times"), [(1.0, 1), (150.0, 1), (300.0, 2), (1500.0, 10)])
+def test_networks_grow_with_the_budget(budget, times):
+    trial = random_trial(0)
+    chosen = SPACES["default"](trial, budget)
+    limit = BASE_MULTIPLY_ADDS * times
+    assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 5, limit, log=True)
+    assert ("double" in chosen) == (limit >= 4e6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("space", SPACES)
+def test_every_random_configuration_trains(space, seed, training_data):
+    chosen = SPACES[space](random_trial(seed), 60.0 if seed < 6 else 600.0)
+    architecture = design(chosen, (1, 28, 28), 10)
+    training = Training(chosen, architecture, training_data, seed)
+    before = [parameter.clone() for parameter in training.model.parameters()]
+    rung = training.fit(chosen["batch_size"])
+    assert rung.samples == chosen["batch_size"]
+    assert 0 <= rung.val_accuracy <= 1
+    changed = [
+        not torch.equal(old, new)
+        for old, new in zip(before, training.model.parameters(), strict=True)
+    ]
+    assert any(changed)
+    if space == "default":
+        assert multiply_adds(architecture) <= chosen["multiply_adds"]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("space", SPACES)
+def test_every_random_configuration_builds_for_every_shape_of_the_catalogue(space, shape):
+    for seed in range(8):
+        chosen = SPACES[space](random_trial(seed), 60.0)
+        model = build_model(design(chosen, shape, 10)).eval()
+        assert model(torch.zeros(1, *shape)).shape == (1, 10)
+
+
+def test_an_unknown_space_is_refused():
+    with pytest.raises(ConfigurationError, match=r"space: .*'chapter'.*default, book"):
+        space_function("chapter")

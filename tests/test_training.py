@@ -1,0 +1,288 @@
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from pipeline_lib.errors import TrialFailure
+from pipeline_lib.models import design
+from pipeline_lib.training import (
+    WARM_UP,
+    Training,
+    TrainingData,
+    make_optimizer,
+    one_cycle,
+    predict,
+    use_one_thread,
+)
+
+CONVNET = {
+    "multiply_adds": 2e5,
+    "stem": "stride",
+    "stem_kernel": 5,
+    "conv3": 1.0,
+    "padding": "valid",
+    "fc": 0,
+    "dropout": 0.2,
+    "optimizer": "adamw",
+    "lr": 1e-2,
+    "weight_decay": 2e-2,
+    "batch_size": 64,
+    "label_smoothing": 0.05,
+    "augmentation": "shift",
+}
+BOOK = {
+    "num_conv_layers": 1,
+    "conv_depth_0": 16,
+    "conv_dropout": 0.1,
+    "num_fc_layers": 1,
+    "fc_output_feat_0": 16,
+    "fc_dropout_0": 0.1,
+    "optimizer": "Adadelta",
+    "lr": 0.3,
+    "batch_size": 32,
+}
+
+
+@pytest.fixture(scope="module")
+def data(small_data):
+    use_one_thread()
+    return TrainingData.of(small_data.load())
+
+
+def training(data, configuration=CONVNET, seed=1, **changes):
+    configuration = configuration | changes
+    return Training(configuration, design(configuration, (1, 28, 28), 10), data, seed)
+
+
+def weights(run):
+    return torch.cat([tensor.flatten().double() for tensor in run.model.state_dict().values()])
+
+
+def outcome(rung):
+    """All of a rung but the seconds."""
+    return rung.samples, rung.val_accuracy, rung.curve
+
+
+def test_one_cycle_rises_peaks_and_ends_near_zero():
+    steps = np.linspace(0, 1, 1001)
+    factors = np.array([one_cycle(step) for step in steps])
+    peak = int(factors.argmax())
+    assert steps[peak] == pytest.approx(WARM_UP)
+    assert factors[peak] == pytest.approx(1.0)
+    assert (np.diff(factors[: peak + 1]) >= 0).all()
+    assert (np.diff(factors[peak:]) < 0).all()
+    assert 0 < factors[0] <= 0.05
+    assert factors[-1] == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.floats(0, 1))
+def test_one_cycle_is_a_share(progress):
+    assert 0 <= one_cycle(progress) <= 1
+
+
+def test_the_learning_rate_follows_the_cycle_and_its_peak_is_the_configurations(data):
+    run = training(data)
+    rates = []
+    run._check = lambda: rates.append(run.optimizer.param_groups[0]["lr"])
+    run.fit(64 * 50)
+    rates = [*rates[1:], run.optimizer.param_groups[0]["lr"]]  # read before the next batch
+    assert max(rates) == pytest.approx(1e-2)
+    assert rates.index(max(rates)) == pytest.approx(WARM_UP * 50, abs=1)
+    assert rates[-1] < 0.02 * max(rates)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_weight_decay_is_for_matrices_and_kernels_only(data, optimizer):
+    model = training(data, fc=64).model
+    decaying = {"optimizer": optimizer, "lr": 0.1, "weight_decay": 0.5}
+    made = make_optimizer(model, decaying)
+    decay = {id(p): g["weight_decay"] for g in made.param_groups for p in g["params"]}
+    assert len(decay) == len(list(model.parameters()))
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            matrix = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
+            assert decay[id(parameter)] == (0.5 if matrix else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", "AdamW"), ("sgd", "SGD"), *((n, n) for n in ("Adam", "Adadelta", "RMSprop", "SGD"))],
+)
+def test_optimisers_by_name(name, kind):
+    kind = getattr(torch.optim, kind)
+    made = make_optimizer(nn.Linear(2, 2), {"optimizer": name, "lr": 0.25, "weight_decay": 0.1})
+    assert type(made) is kind
+    assert {group["lr"] for group in made.param_groups} == {0.25}
+    if name == "sgd":
+        assert made.defaults["nesterov"] and made.defaults["momentum"] == 0.9
+    if name[0].isupper():  # the chapter's keep PyTorch's defaults
+        assert made.defaults == kind(nn.Linear(2, 2).parameters(), lr=0.25).defaults
+
+
+def test_it_learns_real_digits(data):
+    rung = training(data).fit(6000)
+    assert rung.val_accuracy > 0.85
+    losses = [epoch.train_loss for epoch in rung.curve]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_rung_starts_afresh(data):
+    climbing, straight = training(data), training(data)
+    climbing.fit(500)
+    assert outcome(climbing.fit(1500)) == outcome(straight.fit(1500))
+    assert torch.equal(weights(climbing), weights(straight))
+
+
+def test_the_same_seed_repeats_itself_and_another_does_not(data):
+    one, same, other = training(data), training(data), training(data, seed=2)
+    first = one.fit(700)
+    assert outcome(first) == outcome(same.fit(700))
+    assert torch.equal(weights(one), weights(same))
+    other.fit(700)
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_what_else_draws_random_numbers_does_not_matter(data):
+    one, same = training(data, dropout=0.0), training(data, dropout=0.0)
+    one.fit(700)
+    torch.rand(17)
+    np.random.default_rng().random(3)
+    same.fit(700)
+    assert torch.equal(weights(one), weights(same))
+
+
+def test_the_chapters_networks_go_on_where_they_ended(data):
+    epoch = len(data.train)
+    rates, twice = [], training(data, BOOK)
+    twice._check = lambda: rates.append(twice.optimizer.param_groups[0]["lr"])
+    first = twice.fit(epoch)
+    before = weights(twice)
+    second = twice.fit(2 * epoch)
+    once = training(data, BOOK)  # only now: dropout draws from torch's own generator
+    whole = once.fit(2 * epoch)
+    assert (first.samples, second.samples) == (epoch, 2 * epoch)
+    assert not torch.equal(before, weights(twice))
+    assert torch.equal(weights(twice), weights(once))
+    assert second.val_accuracy == whole.val_accuracy
+    assert set(rates) == {BOOK["lr"]}
+    assert len(rates) == 2 * -(-epoch // BOOK["batch_size"])
+
+
+@pytest.mark.parametrize("samples", [1, 63, 64, 959, 960, 961, 2500])
+def test_a_rung_sees_just_so_many_samples(data, samples):
+    seen = []
+    run = training(data)
+    for images, labels in run._batches(samples):
+        assert len(images) == len(labels) <= CONVNET["batch_size"]
+        seen.append(len(labels))
+    assert sum(seen) == samples
+    rung = training(data).fit(samples)
+    assert rung.samples == samples
+    assert rung.curve[-1].samples == samples
+    assert rung.curve[-1].val_accuracy == rung.val_accuracy
+    assert len(rung.curve) == -(-samples // len(data.train))
+
+
+def test_an_epoch_is_every_training_image_once_and_no_validation_image(data):
+    marked = replace(data, labels=torch.arange(len(data.labels)))
+    run = training(marked)
+    seen = torch.cat([labels for _, labels in run._batches(2 * len(data.train))])
+    for epoch in seen.split(len(data.train)):
+        assert torch.equal(epoch.sort().values, data.train.sort().values)
+    first, second = seen.split(len(data.train))
+    assert not torch.equal(first, second)
+
+
+def test_images_come_with_their_own_labels(data):
+    for images, labels in training(data)._batches(100):
+        for image, label in zip(images, labels, strict=True):
+            matches = (data.images == image).flatten(1).all(1)
+            assert label in data.labels[matches]
+        break
+
+
+def test_validation_images_never_touch_the_weights(data):
+    dark = replace(data, val_images=torch.zeros_like(data.val_images))
+    seen, unseen = training(data), training(dark)
+    seen.fit(700)
+    unseen.fit(700)
+    assert torch.equal(weights(seen), weights(unseen))
+
+
+def test_pixels_of_validation_images_are_not_in_the_statistics(data):
+    images = data.images.clone()
+    held_out = torch.ones(len(images), dtype=torch.bool)
+    held_out[data.train] = False
+    images[held_out] = 255
+    one, other = training(data), training(replace(data, images=images))
+    assert torch.equal(one.model.normalise.mean, other.model.normalise.mean)
+    assert one.model.normalise.mean > 0
+
+
+def test_evaluation_is_in_evaluation_mode_and_changes_nothing(data):
+    run = training(data, dropout=0.3)
+    run.fit(700)
+    run.model.train()
+    before = weights(run)
+    first, again = run.evaluate(), run.evaluate()
+    assert first == again
+    assert run.model.training
+    assert torch.equal(before, weights(run))
+    run.model.eval()
+    logits = predict(run.model, data.val_images)
+    assert not run.model.training
+    hits = int((logits.argmax(1) == data.val_labels).sum())
+    assert first == hits / len(data.val_labels)
+
+
+def test_predictions_do_not_depend_on_the_batch_they_come_in(data):
+    run = training(data)
+    run.fit(700)
+    many = data.images[:600]
+    together = predict(run.model, many)
+    assert together.shape == (600, 10)
+    torch.testing.assert_close(together[599:], predict(run.model, many[599:]))
+    assert not together.requires_grad
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 1e30), ("adamw", 1e38)])
+def test_divergence_is_a_failure_with_its_reason(data, optimizer, lr):
+    with pytest.raises(TrialFailure, match=r"diverged: the loss became (nan|inf)"):
+        training(data, optimizer=optimizer, lr=lr).fit(2000)
+
+
+def test_a_check_that_raises_ends_the_training_at_the_next_batch(data):
+    stop, calls = threading.Event(), []
+
+    def check():
+        calls.append(1)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    run = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), data, 0, check)
+    with pytest.raises(KeyboardInterrupt):
+        run.fit(2000)
+    assert len(calls) == 2
+
+
+def test_training_needs_no_test_set(small_mnist, small_data, tmp_path):
+    """What a search gets names two files; the training runs where nothing else exists."""
+    copies = {}
+    for kind in ("images", "labels"):
+        copies[kind] = tmp_path / f"{kind}.npy"
+        copies[kind].write_bytes(getattr(small_data, kind).read_bytes())
+    alone = replace(small_data, **copies)
+    run = training(TrainingData.of(alone.load()))
+    assert 0 <= run.fit(200).val_accuracy <= 1
+    assert "sealed" not in repr(small_data)
+
+
+def test_use_one_thread():
+    use_one_thread()
+    assert torch.get_num_threads() == 1
