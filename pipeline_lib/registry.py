@@ -185,6 +185,7 @@ def _new_version(store: Store, name: str, model: LoggedModel, metrics: Mapping[s
         model.artifact_location,
         model.source_run_id,
         tags={key: f"{value:.4f}" for key, value in metrics.items()},
+        await_creation_for=0,  # its files are there already
         model_id=model.model_id,
     )
     return int(created.version)

@@ -186,6 +186,8 @@ def test_recording_again_changes_nothing_also_after_a_resume(home: Home) -> None
 
     resumed = opened(home)
     assert resumed.run_id == recorder.run_id
+    going_on = runs(resumed, "tags.`automl.role` != 'trial'")
+    assert [run.info.status for run in going_on] == ["RUNNING", "RUNNING"]
     assert [resumed.record(a_trial(number)) for number in range(4)][:3] == first
     resumed.finish("FINISHED")
     assert len(trials(resumed)) == 4
