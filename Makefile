@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# pip compiles on one core; this takes them all.
+COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0
 
 .PHONY: install mnist test check up lock clean
 
@@ -22,7 +24,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 		echo "install: $(PYTHON) is no Python 3.11 or newer; name one: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; exit 2; }
 	@test -x $(BIN)/pip || { echo "install: a virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "install: packages from requirements.lock (the first time: minutes, about 6 GB)"
-	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
+	@$(COMPILE) $(VENV)/lib || true  # a few packages carry files that are no Python for this version
 	@echo "install: automl itself, editable"
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
