@@ -77,7 +77,7 @@ def automl(
     config = RunConfig.parse(given)
     run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
     with stoppable() as stop, Record(run) as record:
-        prepared = load_data(run)
+        prepared = load_data(run, record)
         engines = prepare_engines(run)
         began = time.time()
         found, progress = _search(run, engines, prepared, record, stop)

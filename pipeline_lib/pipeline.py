@@ -42,7 +42,7 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
     """
     run = stages.Run.begin(config, home or Home.from_environment())
     with stoppable() as stop, Record(run) as record:
-        data = stages.load_data(run)
+        data = stages.load_data(run, record)
         engines = stages.prepare_engines(run)
         visible = data.search_data(config.seed, config.validation_share)
         deadline = time.monotonic() + config.budget_seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,14 @@ class Record:
     def trial(self, trial: Trial) -> None:
         """Queue a finished trial; one that runs is passed over, one recorded before skipped."""
         if trial.state != TrialState.RUNNING:
-            self._pending.append(self._thread.submit(lambda: self.recorder.record(trial)))
+            self._later(lambda recorder: recorder.record(trial))
+
+    def data(self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]) -> None:
+        """Queue which data are searched on."""
+        self._later(lambda recorder: recorder.log_dataset(name, digest, split_digest, sizes))
+
+    def _later(self, write: Callable[[Recorder], object]) -> None:
+        self._pending.append(self._thread.submit(lambda: write(self.recorder)))
 
     def flush(self) -> None:
         """Wait until everything queued is written; raises what went wrong."""

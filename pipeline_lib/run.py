@@ -73,14 +73,18 @@ def made_up_name(dataset: str) -> str:
     return f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def load_data(run: Run) -> PreparedData:
-    """Fetch, check and convert the run's data set, or find it ready.
+def load_data(run: Run, record: Record) -> PreparedData:
+    """Fetch, check and convert the run's data set, or find it ready; record which data it is.
 
     Raises:
         DataError: It cannot be had, or a file of it is not what it should be.
     """
     directory = Path(run.config.data) if run.config.data else None
-    return prepare(run.config.dataset, run.home, directory, _log.info)
+    prepared = prepare(run.config.dataset, run.home, directory, _log.info)
+    split = prepared.search_data(run.config.seed, run.config.validation_share).load()
+    sizes = {"training": len(split.train), "validation": len(split.validation)}
+    record.data(prepared.dataset.name, prepared.digest, split.digest, sizes)
+    return prepared
 
 
 def prepare_engines(run: Run) -> list[Engine]:

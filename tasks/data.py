@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib import run as stages
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.errors import UserError
+from pipeline_lib.record import Record
 
 
 def infrastructure_failed(_task: Any, _run: Any, state: Any) -> bool:
@@ -26,6 +27,6 @@ def infrastructure_failed(_task: Any, _run: Any, state: Any) -> bool:
     timeout_seconds=1800,
     cache_policy=NO_CACHE,
 )
-def load_data(run: stages.Run) -> PreparedData:
+def load_data(run: stages.Run, record: Record) -> PreparedData:
     """Fetch, check and convert the data set; at once where that was done before."""
-    return stages.load_data(run)
+    return stages.load_data(run, record)

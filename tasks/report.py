@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from prefect import task
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from pipeline_lib import run as stages
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
+from pipeline_lib.tracking import UI_VARIABLE
 from pipeline_lib.trial import Trial
 from pipeline_lib.verdict import verdict
 
@@ -24,7 +26,8 @@ def report(
     text = verdict(run, trials, winner, test)
     create_markdown_artifact(text, key="verdict", description=f"What {run.name} found")
     record.recorder.set_note(text)
-    page = record.recorder.store.page(record.recorder.experiment_id, record.recorder.run_id)
-    if page:
+    server = os.environ.get(UI_VARIABLE)
+    if server:
+        page = record.recorder.page(server)
         create_link_artifact(page, key="mlflow-run", link_text=f"{run.name} in MLflow")
     return found

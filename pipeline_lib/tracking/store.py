@@ -43,11 +43,6 @@ class Store:
 
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.registry_uri)
 
-    def page(self, experiment_id: str, run_id: str) -> str | None:
-        """Address of a run's page, where a UI is known to be up."""
-        base = os.environ.get(UI_VARIABLE)
-        return f"{base}/#/experiments/{experiment_id}/runs/{run_id}" if base else None
-
     def artifact_location(self, folder: str) -> str | None:
         """Where the artifacts of one experiment go, as MLflow wants to be told."""
         return None if self.artifacts is None else (self.artifacts / folder).as_uri()
