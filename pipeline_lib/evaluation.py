@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -131,6 +132,7 @@ def _enter(ledger: Path, test_set: SealedTestSet, model: str) -> int:
     }
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with ledger.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # so that no two readings get one number
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())

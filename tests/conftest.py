@@ -59,3 +59,12 @@ def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -
 def small_data(small_mnist: PreparedData) -> SearchData:
     """What a search sees of `small_mnist`: 960 images to train on, 240 to validate with."""
     return small_mnist.search_data(seed=0, validation_share=0.2)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(small_data: SearchData, tmp_path_factory: pytest.TempPathFactory) -> SearchData:
+    """The first 400 training images: 320 to train on, 80 to validate with; no test set at all."""
+    root = tmp_path_factory.mktemp("tiny-mnist")
+    for name in ("images", "labels"):
+        np.save(root / f"{name}.npy", np.load(getattr(small_data, name))[:400])
+    return replace(small_data, images=root / "images.npy", labels=root / "labels.npy")

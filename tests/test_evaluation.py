@@ -1,0 +1,187 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+from pipeline_lib.data.prepared import SealedTestSet
+from pipeline_lib.errors import ModelError
+from pipeline_lib.evaluation import evaluate_once, readings, summarise
+from pipeline_lib.home import Home
+from pipeline_lib.models import build_model, design, load_model, save_model
+from pipeline_lib.training import predict
+
+DIGITS = tuple("0123456789")
+Z = 1.959963984540054  # the normal quantile of 97.5 %
+
+ARCHITECTURE = design(
+    {"multiply_adds": 2e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
+     "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,
+)  # fmt: skip
+
+
+def of(correct, total):
+    """The summary of so many right answers out of so many, in two classes."""
+    labels = np.zeros(total, dtype=np.int64)
+    predicted = (np.arange(total) >= correct).astype(np.int64)
+    return summarise(labels, predicted, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        # Newcombe (1998), Statistics in Medicine 17, table I, method 3 (score, no correction).
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_wilsons_as_published(correct, total, low, high):
+    assert of(correct, total).interval == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 20_000), st.floats(0, 1))
+def test_the_interval_solves_wilsons_equation(total, share):
+    """Its bounds are the p whose distance to the observed share is z standard errors at p."""
+    correct = round(share * total)
+    result = of(correct, total)
+    low, high = result.interval
+    assert 0 <= low <= result.accuracy <= high <= 1
+    for bound in (low, high):
+        error = Z * math.sqrt(max(bound * (1 - bound), 0.0) / total)
+        assert abs(bound - result.accuracy) == pytest.approx(error, abs=1e-7)
+
+
+@st.composite
+def answers(draw):
+    classes = draw(st.integers(2, 6))
+    label = st.integers(0, classes - 1)
+    pairs = draw(st.lists(st.tuples(label, label), min_size=1, max_size=60))
+    labels, predicted = (np.array(column, dtype=np.int64) for column in zip(*pairs, strict=True))
+    return classes, labels, predicted
+
+
+@given(answers())
+def test_figures_agree_with_scikit_learn(case):
+    count, labels, predicted = case
+    names = tuple(f"class {number}" for number in range(count))
+    result = summarise(labels, predicted, names)
+    every = list(range(count))
+    assert np.array_equal(result.confusion, confusion_matrix(labels, predicted, labels=every))
+    assert result.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    expected = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=0)
+    for index, row in enumerate(result.classes):
+        assert row.name == names[index]
+        assert (row.precision, row.recall, row.f1, row.support) == pytest.approx(
+            tuple(column[index] for column in expected)
+        )
+    assert result.size == len(labels) == sum(map(sum, result.confusion))
+
+
+def test_a_result_is_json():
+    assert json.loads(json.dumps(of(3, 4).as_json()))["accuracy"] == 0.75
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def kept(tmp_path):
+    torch.manual_seed(0)
+    save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_is_measured_on_all_real_test_images_and_entered(small_mnist, kept, home):
+    test_set = small_mnist.sealed_test_set
+    result = evaluate_once(kept, test_set, DIGITS, home, "run/optuna-0001")
+    sealed = small_mnist.directory / "sealed"
+    images = torch.from_numpy(np.load(sealed / "test_images.npy"))
+    labels = np.load(sealed / "test_labels.npy")
+    predicted = predict(load_model(kept), images).argmax(1).numpy()
+    assert result == summarise(labels, predicted, DIGITS, reading=1)
+    assert result.size == 400
+    (entry,) = readings(home, small_mnist.digest)
+    assert entry["model"] == "run/optuna-0001"
+    assert entry["dataset"] == "mnist"
+
+
+def test_readings_are_counted_for_each_data_set_apart(small_mnist, kept, home):
+    test_set = small_mnist.sealed_test_set
+    other = SealedTestSet("other", "d" * 64, test_set.size, test_set._directory)
+    order = [test_set, other, test_set, test_set]
+    numbers = [evaluate_once(kept, each, DIGITS, home, "m").reading for each in order]
+    assert numbers == [1, 1, 2, 3]
+    assert len(readings(home, small_mnist.digest)) == 3
+    assert len(readings(home, other.digest)) == 1
+    assert readings(home, "unknown") == []
+
+
+def test_a_ledger_that_is_not_there_has_no_readings(home):
+    assert readings(home, "any") == []
+    assert not home.root.exists()
+
+
+def test_a_reading_counts_although_the_images_cannot_be_read(kept, home, tmp_path):
+    gone = SealedTestSet("mnist", "d" * 64, 400, tmp_path / "gone")
+    with pytest.raises(Exception, match="gone"):
+        evaluate_once(kept, gone, DIGITS, home, "m")
+    assert len(readings(home, gone.digest)) == 1
+
+
+def test_a_model_that_cannot_be_read_costs_no_reading(small_mnist, home, tmp_path):
+    with pytest.raises(ModelError):
+        evaluate_once(tmp_path / "none", small_mnist.sealed_test_set, DIGITS, home, "m")
+    assert readings(home, small_mnist.digest) == []
+
+
+_ENTER = """
+import sys
+from pathlib import Path
+from pipeline_lib.data.prepared import SealedTestSet
+from pipeline_lib.evaluation import _enter
+ledger, who, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+test_set = SealedTestSet("mnist", "d" * 64, 1, Path("nowhere"))
+print(*[_enter(ledger, test_set, f"{who}-{number}") for number in range(times)])
+"""
+
+
+def test_two_processes_that_read_at_once_get_numbers_of_their_own(home):
+    times = 60
+    root = Path(__file__).parents[1]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ENTER, str(home.ledger), who, str(times)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            env=dict(os.environ),
+        )
+        for who in ("one", "other")
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    numbers = [int(word) for writer in writers for word in writer.communicate()[0].split()]
+    assert all(writer.returncode == 0 for writer in writers)
+    assert sorted(numbers) == list(range(1, 2 * times + 1))
+    entered = [entry["model"] for entry in readings(home, "d" * 64)]
+    expected = {f"{who}-{number}" for who in ("one", "other") for number in range(times)}
+    assert set(entered) == expected
+    assert len(entered) == len(expected)

@@ -1,0 +1,171 @@
+"""The house's order, read from the source: who imports whom, what is never used, how long."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("flows", "tasks", "pipeline_lib")
+SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+HEAVY = {"torch", "mlflow", "prefect", "optuna", "pandas", "sklearn", "torchvision", "scipy"}
+
+LONGEST_MODULE, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 40, 6
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def parsed(path):
+    return ast.parse(path.read_text(), name_of(path))
+
+
+def imports(nodes):
+    """Full names that import statements among the nodes bring in."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_packages(path):
+    return {name.split(".")[0] for name in imports(ast.walk(parsed(path)))}
+
+
+def run_at_import(body):
+    """Statements that run when a module is imported; those for type checkers do not."""
+    for statement in body:
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+            yield from run_at_import(statement.orelse)
+            continue
+        yield statement
+        if isinstance(statement, ast.If | ast.Try | ast.With):
+            yield from run_at_import(statement.body + getattr(statement, "orelse", []))
+
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+
+
+def test_there_are_sources():
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(PACKAGES)
+    assert len(SOURCES) > 20
+
+
+@every_source
+def test_imports_go_one_way(path):
+    forbidden = {"flows": {"tests"}, "tasks": {"tests", "flows"}}
+    package = path.relative_to(ROOT).parts[0]
+    rule = forbidden.get(package, {"tests", "flows", "tasks", "prefect"})
+    assert not imported_packages(path) & rule
+
+
+@every_source
+def test_no_import_is_relative(path):
+    relative = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.ImportFrom) and n.level]
+    assert not relative
+
+
+def reached_at_import(path, seen):
+    """Top-level packages that importing this module brings in through the project's own modules."""
+    if path in seen:
+        return set()
+    seen.add(path)
+    found = set()
+    for name in imports(run_at_import(parsed(path).body)):
+        first = name.split(".")[0]
+        found.add(first)
+        if first in PACKAGES:
+            for own in own_modules(name):
+                found |= reached_at_import(own, seen)
+    return found
+
+
+def own_modules(name):
+    """Files that importing this name runs, of packages on the way as well."""
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        place = ROOT.joinpath(*parts[:end])
+        for candidate in (place / "__init__.py", place.with_suffix(".py")):
+            if candidate.is_file():
+                yield candidate
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["flows/cli.py", "pipeline_lib/config.py", "pipeline_lib/home.py", "pipeline_lib/errors.py",
+     "pipeline_lib/data/catalogue.py"],
+)  # fmt: skip
+def test_what_the_command_line_reaches_early_is_light(path):
+    assert not reached_at_import(ROOT / path, set()) & HEAVY
+
+
+@every_source
+def test_nothing_that_runs_code_from_a_file_is_used(path):
+    """No pickle from trial to served model. The wheel's is read by a restricted unpickler."""
+    if name_of(path) == "pipeline_lib/data/mnist_wheel.py":
+        pytest.skip("the one restricted unpickler")
+    tree = parsed(path)
+    unsafe = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    assert not imported_packages(path) & unsafe
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if call in ("eval", "exec", "torch.load", "torch.save")]
+    allowing = [
+        keyword
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "allow_pickle" and ast.unparse(keyword.value) != "False"
+    ]
+    assert not allowing
+
+
+def test_the_wheels_pickle_is_read_by_the_restricted_unpickler_only():
+    source = (ROOT / "pipeline_lib/data/mnist_wheel.py").read_text()
+    uses = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle"
+    ]
+    assert uses == ["pickle.Unpickler"]
+
+
+@every_source
+def test_no_catch_all_hides_a_cause(path):
+    caught = [
+        ast.unparse(node.type) if node.type else "everything"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ExceptHandler)
+        and not any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
+    ]
+    assert not {"everything", "Exception", "BaseException"} & set(caught)
+
+
+@every_source
+def test_modules_and_functions_are_short(path):
+    source = path.read_text()
+    offenders = []
+    if (lines := len(source.splitlines())) > LONGEST_MODULE:
+        offenders.append(f"{name_of(path)}: {lines} lines")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION:
+                offenders.append(f"{node.name}: {length} lines")
+            arguments = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+            given = [a for a in arguments if a.arg not in ("self", "cls")]
+            if len(given) > MOST_PARAMETERS and not is_a_door(node):
+                offenders.append(f"{node.name}: {len(given)} parameters")
+    assert not offenders
+
+
+def is_a_door(function):
+    """Flows and commands have a parameter for each field of the configuration."""
+    marks = " ".join(ast.unparse(decorator) for decorator in function.decorator_list)
+    return "flow" in marks or "command" in marks
+
+
+def test_no_package_of_the_project_shadows_mlflow():
+    assert not (ROOT / "mlflow" / "__init__.py").exists()
