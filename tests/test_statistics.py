@@ -131,13 +131,12 @@ def test_intervals_cover_the_true_difference(size, wrong):
     # Three classes, the last one hard: the truth differs between the strata.
     factors, sizes = np.array([0.5, 1.0, 2.0]), [size // 2, size // 4, size // 4]
     generator = np.random.default_rng(7)
-    chances = [[1 - (only_a + only_b + none) * f, only_a * f, only_b * f, none * f] for f in factors]
+    wrong_somewhere = only_a + only_b + none
+    chances = [[1 - wrong_somewhere * f, only_a * f, only_b * f, none * f] for f in factors]
     truth = sum(n * (c[1] - c[2]) for n, c in zip(sizes, chances, strict=True)) / sum(sizes)
     held = 0
     for _ in range(2000):
-        table = np.array(
-            [generator.multinomial(n, c) for n, c in zip(sizes, chances, strict=True)]
-        )
+        table = np.array([generator.multinomial(n, c) for n, c in zip(sizes, chances, strict=True)])
         low, high = bootstrap_interval(table, generator, resamples=400)
         held += low <= truth <= high
     assert 0.93 <= held / 2000 <= 0.97
@@ -196,7 +195,8 @@ def test_no_difference_in_words(changed):
 def test_three_models_are_three_pairs_corrected_together():
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 10, 2000)
-    right = {name: generator.random(2000) < share for name, share in zip("abc", (0.9, 0.92, 0.97), strict=True)}
+    shares = {"a": 0.9, "b": 0.92, "c": 0.97}
+    right = {name: generator.random(2000) < share for name, share in shares.items()}
     found = compare_all(right, labels, seed=0)
     assert {frozenset((c.a, c.b)) for c in found} == {
         frozenset(pair) for pair in (("a", "b"), ("a", "c"), ("b", "c"))
