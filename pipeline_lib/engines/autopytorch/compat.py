@@ -29,7 +29,8 @@ def prepare() -> None:
     import torch
 
     # Schedulers derive from LRScheduler since torch 2.0; Auto-PyTorch asks for the old base.
-    torch.optim.lr_scheduler._LRScheduler = torch.optim.lr_scheduler.LRScheduler
+    schedulers = torch.optim.lr_scheduler
+    vars(schedulers)["_LRScheduler"] = schedulers.LRScheduler
     _log_without_a_server()
 
 

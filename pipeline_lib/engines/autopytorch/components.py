@@ -24,8 +24,6 @@ from autoPyTorch.pipeline.components.training.data_loader.feature_data_loader im
 )
 from autoPyTorch.pipeline.components.training.trainer import TrainerChoice
 from ConfigSpace.configuration_space import ConfigurationSpace
-from sklearn.feature_selection import VarianceThreshold
-from sklearn.impute import SimpleImputer
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SubsetRandomSampler
 
@@ -44,7 +42,7 @@ def install() -> None:
         variance_thresholding.SklearnVarianceThreshold = _VarianceThreshold
 
 
-class _Imputer(SimpleImputer):
+class _Imputer(imputation.SklearnSimpleImputer):
     """Leaves a matrix alone that has no gaps; scikit-learn's makes four copies of it first."""
 
     def fit(self, X: np.ndarray, y: Any = None) -> _Imputer:
@@ -55,7 +53,7 @@ class _Imputer(SimpleImputer):
         return super().transform(X) if self.has_gaps_ else X
 
 
-class _VarianceThreshold(VarianceThreshold):
+class _VarianceThreshold(variance_thresholding.SklearnVarianceThreshold):
     """Finds constant columns by their extremes; scikit-learn's also takes the variance of each."""
 
     def fit(self, X: np.ndarray, y: Any = None) -> _VarianceThreshold:

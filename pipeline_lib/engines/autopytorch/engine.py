@@ -32,7 +32,7 @@ from pipeline_lib.engines.autopytorch.spaces import (
     check_updates,
     find_space,
 )
-from pipeline_lib.engines.autopytorch.storage import ENGINE, INTERRUPTED, RETRY_OF, Journal
+from pipeline_lib.engines.autopytorch.storage import ENGINE, RETRY_OF, Journal
 from pipeline_lib.engines.base import Listener, SearchRequest
 from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.home import Home
@@ -276,7 +276,7 @@ class _Search:
         """Fail what a killed run left running, and have each run once more."""
         for trial in self.journal.last_states():
             if trial.state == TrialState.RUNNING:
-                closed = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
+                closed = replace(trial, state=TrialState.FAILED, reason="its run was interrupted")
                 self.journal.write(closed)
                 self.listen(closed)
                 if RETRY_OF not in trial.notes:

@@ -226,7 +226,8 @@ class _SideBySide(SerialRunner):
     def get_finished_runs(self) -> list[tuple[RunInfo, RunValue]]:
         """What ended since the last call."""
         self._collect()
-        finished, self.results = self.results, []
+        finished = list(self.results)
+        self.results.clear()
         return finished
 
     def wait(self) -> None:

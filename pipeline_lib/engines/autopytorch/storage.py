@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,9 @@ from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 ENGINE = "autopytorch"
-INTERRUPTED = "its run was interrupted"
 RETRY_OF = "retry of"
 
 _FILE = "study.jsonl"
-_IDENTITY = ("dataset", "digest", "space", "seed")
 
 
 class Journal:
@@ -41,6 +39,8 @@ class Journal:
         ours: dict[str, Any] = {
             "dataset": request.data.dataset,
             "digest": request.data.digest,
+            "validation_share": request.data.validation_share,
+            "split_seed": request.data.seed,
             "space": request.space,
             "seed": request.seed,
         }
@@ -49,27 +49,22 @@ class Journal:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._append(ours)
             return
-        for field in _IDENTITY:
-            if begun[field] != ours[field]:
+        for field, value in ours.items():
+            if begun[field] != value:
                 problem = f"the study {self.study!r} was begun with {begun[field]!r}"
                 remedy = "choose another --name, or continue it as it was begun"
-                raise ConfigurationError(field, problem, value=ours[field], remedy=remedy)
+                raise ConfigurationError(field, problem, value=value, remedy=remedy)
 
     def write(self, trial: Trial) -> None:
         """Make a trial's state durable."""
         self._append(_frozen(trial))
 
     def trials(self) -> list[Trial]:
-        """Every trial by number; one whose end was never written has failed."""
-        return [
-            trial
-            if trial.state != TrialState.RUNNING
-            else replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
-            for trial in self.last_states()
-        ]
+        """Every trial that ended, by number."""
+        return [trial for trial in self.last_states() if trial.state != TrialState.RUNNING]
 
     def last_states(self) -> list[Trial]:
-        """Every trial by number, as it was written last."""
+        """Every trial by number, as it was written last; a killed run leaves some running."""
         last = {line["number"]: line for line in self._lines() if "number" in line}
         return [self._thawed(last[number]) for number in sorted(last)]
 
