@@ -18,6 +18,7 @@ from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
     RECORD,
+    first_in_line,
     model_directory,
     open_study,
     read_trials,
@@ -131,6 +132,7 @@ class _Search:
         train_size = len(request.data.load().train)
         self.ladder = Ladder.of(request.space, request.budget_seconds, train_size)
         self.study = open_study(request, self.ladder, sampler)
+        self.queue = first_in_line(self.study, request)
         self.listen = listen
         self.stop = stop
         self.running: list[_Running] = []
@@ -162,9 +164,15 @@ class _Search:
         while len(self.running) < self.request.workers and not self.stop.is_set():
             if self._may_search():
                 self.conducted += 1
-                self._start(self.study.ask(), "search", self.ladder.rungs)
+                self._start(self._ask(), "search", self.ladder.rungs)
             elif not self._start_final():
                 return
+
+    def _ask(self) -> optuna.Trial:
+        if self.queue:
+            parameters, why = self.queue.pop(0)
+            self.study.enqueue_trial(parameters, user_attrs=why)
+        return self.study.ask()
 
     def _may_search(self) -> bool:
         if self.conducted == 0:

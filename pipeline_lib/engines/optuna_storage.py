@@ -22,7 +22,11 @@ from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 RECORD = "automl"
 """User attribute that holds what Optuna itself does not: rungs, size, stage, reason."""
 _RETRY = "retry_of"
+_PRIOR = "prior"
 _IDENTITY = "identity"
+
+Queued = tuple[dict[str, Any], dict[str, int]]
+"""Parameters to try, and the user attributes that say why."""
 
 INTERRUPTED = "its run was interrupted"
 """The reason kept from the moment a trial starts, until it ends in another way."""
@@ -51,10 +55,23 @@ def open_study(
     )
     _check_identity(study, request)
     _close_interrupted(study)
-    if not study.get_trials(deepcopy=False):
-        for parameters in priors(request.space, request.budget_seconds):
-            study.enqueue_trial(parameters)
     return study
+
+
+def first_in_line(study: optuna.Study, request: SearchRequest) -> list[Queued]:
+    """What to try before the sampler is asked: interrupted search trials once more, then priors.
+
+    Not kept in Optuna's own queue: from there a final would get the parameters of another.
+    """
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(_RETRY) for trial in trials}
+    again = [t for t in trials if _was_interrupted(t) and t.number not in repeated]
+    tried = {trial.user_attrs.get(_PRIOR) for trial in trials}
+    known = enumerate(priors(request.space, request.budget_seconds))
+    return [
+        *((trial.params, {_RETRY: trial.number}) for trial in again),
+        *((parameters, {_PRIOR: index}) for index, parameters in known if index not in tried),
+    ]
 
 
 def read_trials(directory: Path, study: str) -> list[Trial]:
@@ -93,6 +110,8 @@ def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
     ours = {
         "dataset": request.data.dataset,
         "digest": request.data.digest,
+        "validation_share": request.data.validation_share,
+        "split_seed": request.data.seed,
         "space": request.space,
         "seed": request.seed,
     }
@@ -108,12 +127,18 @@ def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
 
 
 def _close_interrupted(study: optuna.Study) -> None:
-    """Fail what a killed run left running, and queue each search trial once more."""
+    """Fail what a killed run left running, or queued just before it could start."""
+    for _ in study.get_trials(deepcopy=False, states=(OptunaState.WAITING,)):
+        study.ask()
     for trial in study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,)):
         study.tell(trial.number, state=OptunaState.FAIL)
-        record = trial.user_attrs.get(RECORD, {"stage": "search"})
-        if record["stage"] == "search" and trial.params and _RETRY not in trial.user_attrs:
-            study.enqueue_trial(trial.params, user_attrs={_RETRY: trial.number})
+
+
+def _was_interrupted(trial: FrozenTrial) -> bool:
+    """Whether an earlier run left a search trial without outcome; a repeated one had its turn."""
+    record = trial.user_attrs.get(RECORD, {"stage": "search", "reason": INTERRUPTED})
+    was_search = record["stage"] == "search" and record["reason"] == INTERRUPTED
+    return was_search and bool(trial.params) and _RETRY not in trial.user_attrs
 
 
 def _thaw(trial: FrozenTrial, directory: Path, study: str) -> Trial:

@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_lib.engines.ladder import REDUCTION, Ladder
+from pipeline_lib.trial import Rung
+
+
+def test_the_chapter_trains_two_epochs_and_has_no_finals():
+    ladder = Ladder.of("book", 2000.0, 54_000)
+    assert ladder.rungs == (54_000, 108_000)
+    assert not ladder.has_finals
+    assert ladder.search_seconds(2000.0) == 2000.0
+
+
+@given(st.floats(0.1, 1e6), st.integers(1, 10**6))
+def test_rungs_rise_by_the_reduction_and_the_search_leaves_time_for_finals(budget, train_size):
+    ladder = Ladder.of("default", budget, train_size)
+    assert len(ladder.rungs) >= 2
+    for lower, upper in zip(ladder.rungs, ladder.rungs[1:], strict=False):
+        assert upper == REDUCTION * lower
+    assert ladder.top == ladder.rungs[-1]
+    assert 0 < ladder.search_seconds(budget) < budget
+
+
+@given(st.floats(0.1, 1e5), st.floats(0.1, 1e5))
+def test_a_larger_budget_never_has_a_lower_ladder(one, other):
+    low, high = sorted((one, other))
+    assert Ladder.of("default", low, 1).top <= Ladder.of("default", high, 1).top
+
+
+LADDER = Ladder((100, 300), 3)
+
+
+@given(st.floats(0.01, 100), st.floats(-10, 1000), st.booleans())
+def test_a_final_ends_within_the_time_left_at_the_speed_seen(seconds, left, counted):
+    reached = Rung(300, 0.9, seconds)
+    samples = LADDER.final_samples(reached, left, counted)
+    assert samples >= 0
+    if samples:
+        assert samples * seconds / reached.samples <= left
+        assert samples >= 1.5 * reached.samples
+
+
+@pytest.mark.parametrize(
+    ("left", "counted", "samples"),
+    [(100.0, False, 27_900), (100.0, True, 900), (1.7, True, 474), (1.0, True, 0), (0.0, False, 0)],
+)
+def test_a_counted_search_has_finals_of_fixed_length(left, counted, samples):
+    assert LADDER.final_samples(Rung(300, 0.9, 1.0), left, counted) == samples
+
+
+def test_time_that_has_run_out_leaves_no_final():
+    assert LADDER.final_samples(Rung(300, 0.9, 1.0), -5.0, False) == 0

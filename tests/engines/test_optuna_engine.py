@@ -1,0 +1,222 @@
+"""The Optuna engine: the contract, and what it promises beyond it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import optuna
+import psutil
+import pytest
+from contract import EngineContract, run_search, searching
+
+from pipeline_lib.compare import counts
+from pipeline_lib.engines import ladder
+from pipeline_lib.engines.base import SearchRequest
+from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.engines.optuna_engine import OptunaEngine, make_sampler, trial_seed
+from pipeline_lib.engines.optuna_storage import RECORD, first_in_line, open_study, read_trials
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.models.spaces import book, default, priors
+from pipeline_lib.trial import TrialState
+
+pytestmark = pytest.mark.slow
+
+BASE = 100  # samples at the lowest rung, so that a trial takes a second
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_rungs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder, "BASE_SAMPLES", BASE)
+        yield
+
+
+class TestOptunaEngine(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls):
+        return OptunaEngine("tpe")
+
+    def test_rungs_climb_the_ladder(self, searched):
+        rungs = Ladder.of("default", self.budget_seconds, 320).rungs
+        assert rungs == (BASE, 3 * BASE, 9 * BASE)
+        for trial in searching(searched.trials):
+            reached = tuple(rung.samples for rung in trial.rungs)
+            assert reached == rungs[: len(reached)]
+            assert trial.state != TrialState.COMPLETE or reached == rungs
+
+    def test_the_priors_come_first(self, searched):
+        known = priors("default", self.budget_seconds)
+        first = [trial.configuration["stem"] for trial in searching(searched.trials)[:2]]
+        assert first == [prior["stem"] for prior in known]
+
+    def test_finals_train_the_best_configurations_longer(self, searched):
+        """The search ended by count, so each of the two workers had one final of fixed length."""
+        finals = [trial for trial in searched.trials if trial.stage == "final"]
+        best = sorted(searching(searched.trials), key=lambda t: -t.val_accuracy)[: self.workers]
+        assert len(finals) == self.workers
+        assert [t.configuration for t in finals] == [t.configuration for t in best]
+        for final, origin in zip(finals, best, strict=True):
+            assert [rung.samples for rung in final.rungs] == [27 * BASE]
+            assert final.notes == {"final": f"of {origin.label}"}
+
+    def test_only_the_best_climb(self, engine, make_request, tmp_path):
+        done = run_search(engine, make_request(tmp_path, trials=8))
+        trials = searching(done.trials)
+        tally = counts(trials)
+        assert tally["trials"] == tally["complete"] + tally["pruned"] == 8
+        assert tally["pruned"] >= 1
+        for trial in trials:
+            if trial.state == TrialState.PRUNED:
+                assert "below the best third" in trial.reason
+                assert len(trial.rungs) < 3
+
+    def test_a_search_that_ended_by_count_before_the_priors_were_tried(
+        self, engine, make_request, tmp_path
+    ):
+        """The final is of what was found, not of what waits in the queue."""
+        done = run_search(engine, make_request(tmp_path, trials=1, workers=1))
+        first, final = done.trials
+        assert (first.stage, final.stage) == ("search", "final")
+        assert final.configuration == first.configuration
+
+    def test_one_worker_and_one_seed_give_the_same_trials(self, engine, make_request, tmp_path):
+        def outcome(name, seed):
+            request = make_request(tmp_path / name, workers=1, seed=seed, trials=4)
+            return [
+                (t.number, t.stage, t.state, dict(t.configuration), [r.curve for r in t.rungs])
+                for t in run_search(engine, request).trials
+            ]
+
+        first = outcome("first", 3)
+        assert outcome("same", 3) == first
+        other = outcome("other", 4)
+        assert [trial[3] for trial in other] != [trial[3] for trial in first]
+        assert other[0][3] == first[0][3]  # the same prior, trained otherwise
+        assert other[0][4] != first[0][4]
+
+    def test_a_killed_worker_is_a_failed_trial_and_the_study_goes_on(
+        self, engine, make_request, tmp_path
+    ):
+        before = set(psutil.Process().children(recursive=True))
+        killed, heard = [], []
+
+        def listen(trial):
+            heard.append(trial)
+            if trial.state == TrialState.RUNNING and not killed:
+                (worker,) = set(psutil.Process().children(recursive=True)) - before
+                os.kill(worker.pid, signal.SIGKILL)
+                killed.append(trial.number)
+
+        request = make_request(tmp_path, trials=2, workers=1)
+        engine.search(request, listen, threading.Event())
+        trials = engine.trials(request)
+        victim = next(trial for trial in trials if trial.number == killed[0])
+        assert victim.state == TrialState.FAILED
+        assert "SIGKILL" in victim.reason
+        assert victim.model is None
+        others = [trial for trial in trials if trial.number != killed[0]]
+        assert any(trial.state == TrialState.COMPLETE for trial in others)
+
+
+@pytest.fixture
+def request_in(tiny_data, tmp_path):
+    return SearchRequest("study", tiny_data, "book", 0.0, 60.0, 3, 1, 0, tmp_path / "study")
+
+
+def test_the_chapters_search(tiny_data, tmp_path):
+    """SEED.md B: two epochs, pruning, counts, no finals; dead learning rates are no failures."""
+    deadline = time.monotonic() + 300
+    request = SearchRequest("book", tiny_data, "book", deadline, 300.0, 4, 2, 0, tmp_path)
+    done = run_search(OptunaEngine("tpe"), request)
+    assert len(done.trials) == 4
+    assert counts(done.trials)["complete"] >= 1
+    for trial in done.trials:
+        assert trial.stage == "search"
+        assert [rung.samples for rung in trial.rungs] == [320, 640][: len(trial.rungs)]
+
+
+def open_(request, sampler="random"):
+    chosen = Ladder.of(request.space, request.budget_seconds, 100)
+    return open_study(request, chosen, make_sampler(sampler, request.seed))
+
+
+def test_an_interrupted_trial_is_run_once_more_and_not_again(request_in):
+    trial = open_(request_in).ask()
+    book(trial, 60.0)
+    study = open_(request_in)
+    ((parameters, why),) = first_in_line(study, request_in)
+    assert parameters == trial.params
+    study.enqueue_trial(parameters, user_attrs=why)
+    book(study.ask(), 60.0)
+    third = open_(request_in)
+    assert first_in_line(third, request_in) == []
+    states = [frozen.state for frozen in third.get_trials(deepcopy=False)]
+    assert states == [optuna.trial.TrialState.FAIL] * 2
+
+
+def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
+    request = replace(request_in, space="default")
+    study = open_(request)
+    line = first_in_line(study, request)
+    assert [parameters for parameters, _ in line] == priors("default", 60.0)
+    parameters, why = line[0]
+    study.enqueue_trial(parameters, user_attrs=why)
+    trial = study.ask()
+    default(trial, 60.0)
+    trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
+    study.tell(trial, 0.5)
+    assert first_in_line(open_(request), request) == line[1:]
+
+
+def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
+    study = open_(request_in)
+    study.enqueue_trial({"num_conv_layers": 3})
+    study = open_(request_in)
+    assert not study.get_trials(states=(optuna.trial.TrialState.WAITING,))
+    assert first_in_line(study, request_in) == []
+
+
+def test_a_study_that_was_only_opened_has_no_trials(request_in):
+    open_(request_in)
+    assert read_trials(request_in.directory, request_in.study) == []
+
+
+@pytest.mark.parametrize("field", ["space", "seed", "digest"])
+def test_the_refusal_names_the_field_and_both_values(request_in, field):
+    open_(request_in)
+    other = {
+        "space": replace(request_in, space="default"),
+        "seed": replace(request_in, seed=9),
+        "digest": replace(request_in, data=replace(request_in.data, digest="abc")),
+    }[field]
+    with pytest.raises(ConfigurationError) as caught:
+        open_(other)
+    assert caught.value.where == field
+    assert "'study' was begun with" in str(caught.value)
+    assert "choose another --name" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "random"])
+def test_every_sampler_proposes_from_the_space(name, request_in):
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
+    for value in (0.1, 0.5, 0.9):
+        trial = study.ask()
+        assert default(trial, 60.0)["batch_size"] in (64, 128, 256)
+        study.tell(trial, value)
+
+
+def test_an_unknown_sampler_is_refused():
+    with pytest.raises(ConfigurationError, match=r"sampler: .*'grid'.*tpe, cmaes, random"):
+        make_sampler("grid", 0)
+
+
+def test_seeds_of_trials_have_nothing_in_common():
+    seeds = {trial_seed(seed, number) for seed in range(20) for number in range(20)}
+    assert len(seeds) == 400
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert trial_seed(3, 5) == trial_seed(3, 5)
