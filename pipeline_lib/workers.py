@@ -21,7 +21,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.errors import TrialFailure
+from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -136,9 +136,9 @@ def _work(connection: Connection, job: TrialJob) -> None:
         _train(connection, job)
     except (EOFError, BrokenPipeError, _ParentGone):
         return
-    except (TrialFailure, MemoryError, RuntimeError, ValueError, OSError) as error:
+    except (AutomlError, MemoryError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else ""
-        text = reason if isinstance(error, TrialFailure) else f"{type(error).__name__}: {reason}"
+        text = reason if isinstance(error, AutomlError) else f"{type(error).__name__}: {reason}"
         connection.send_bytes(json.dumps({"failed": text}).encode())
 
 
