@@ -27,7 +27,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PIP) install --no-compile --require-hashes --only-binary :all: -r requirements.lock
 	@$(COMPILE) $(VENV)/lib || true  # a few packages carry files that are no Python for this version
 	@echo "install: automl itself, editable"
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --no-index --no-build-isolation -e . || { \
+		echo "install: requirements.lock does not cover pyproject.toml: make lock" >&2; exit 1; }
 	@touch $@
 
 mnist: install
