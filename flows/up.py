@@ -115,7 +115,7 @@ class _Session:
         prefect = _prefect_command(self.api_url)
         self.say("\n[bold]automl is up[/]")
         self.say(f"  Prefect  [link]{self.prefect_url}[/]  runs, schedules, logs")
-        self.say(f"  MLflow   [link]{self.mlflow_url}[/]  trials, curves, models")
+        self.say(f"  MLflow   [link]{self.mlflow_url}/#/experiments[/]  trials, curves, models")
         self.say("\nIn a second terminal:")
         self.say(f"  {prefect} deployment run automl/mnist --watch", markup=False)
         self.say(f"  {prefect} deployment run automl/mnist --param budget_seconds=60", markup=False)
