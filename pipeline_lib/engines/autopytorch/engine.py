@@ -286,7 +286,8 @@ class _Search:
         request = self.request
         for name, indices in (("train", self.split.train), ("validation", self.split.validation)):
             np.save(self.work / f"{name}_index.npy", indices)
-        low, high = epochs_for(request.budget_seconds, len(self.split.train))
+        cores = request.budget_seconds * request.workers
+        low, high = epochs_for(cores, len(self.split.train))
         before = len(self.journal.last_states())
         return {
             "task": "search",

@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +28,8 @@ class WorkerProcess:
 
     def __init__(self, python: Path, job: Mapping[str, Any], log: Path) -> None:
         self._log = log
+        self._temporary = tempfile.mkdtemp(prefix="automl-")
+        told = {**job, "temporary": self._temporary}
         with log.open("w") as stderr:
             self._process = subprocess.Popen(
                 [str(python), "-m", _MODULE],
@@ -41,7 +45,7 @@ class WorkerProcess:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
         with contextlib.suppress(BrokenPipeError):  # it died; reading tells
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.write(json.dumps(told).encode() + b"\n")
             self._process.stdin.flush()
 
     def __enter__(self) -> WorkerProcess:
@@ -71,6 +75,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

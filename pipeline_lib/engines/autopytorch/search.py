@@ -5,6 +5,7 @@ Runs where Auto-PyTorch runs, in the worker process.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -32,11 +33,11 @@ from pipeline_lib.engines.autopytorch import components
 from pipeline_lib.engines.autopytorch.clock import Clock
 from pipeline_lib.engines.autopytorch.configspace import updates_from
 from pipeline_lib.engines.autopytorch.evaluation import MappedBackend, evaluate
+from pipeline_lib.engines.autopytorch.export import CannotExportError
+from pipeline_lib.engines.autopytorch.fidelity import ETA
 
 Emit = Callable[[Mapping[str, Any]], None]
 
-ETA = 3
-"""Hyperband keeps one in so many configurations at each rung; Auto-PyTorch's own value."""
 _RANDOM_FIRST = 8
 """Configurations drawn at random before SMAC's model proposes; with the default one, a bracket."""
 _RESERVED = 10
@@ -213,6 +214,7 @@ class _SideBySide(SerialRunner):
         }
         self.emit({"event": "started", **about, "time": time.time()})
         _, value = self.single.run_wrapper(run_info._replace(budget=float(epochs)))
+        _log_failure(number, value)
         self.clock.learn(config.config_id, value.time, value.additional_info.get("curve", []))
         self.emit({"event": "evaluation", **about, **_outcome(value, self.job)})
         return run_info, value
@@ -247,6 +249,14 @@ class _SideBySide(SerialRunner):
         return self.single.run(*arguments, **settings)
 
 
+def _log_failure(number: int, value: RunValue) -> None:
+    """Leave in the log what a failed evaluation said itself."""
+    if value.status != StatusType.SUCCESS:
+        info = value.additional_info
+        said = info.get("traceback") or info.get("subprocess_stderr") or info.get("error", "")
+        print(f"evaluation {number}: {value.status.name}\n{said}", file=sys.stderr, flush=True)
+
+
 def _stop(cost: float) -> RunValue:
     now = time.time()
     return RunValue(cost, 0.0, StatusType.STOP, now, now, {})
@@ -279,9 +289,18 @@ def _reason(value: RunValue, job: Job) -> str:
         return f"it took longer than {job.evaluation_seconds:.0f} s"
     if value.status == StatusType.MEMOUT:
         return f"it needed more than {job.memory_mb} MB"
-    if "exitcode" in info:
+    if info.get("exitcode", 0) < 0:
         return f"its process was killed (exit code {info['exitcode']})"
-    return str(info.get("error", value.status.name)).strip().splitlines()[-1][:300]
+    said = info.get("subprocess_stderr") or info.get("error") or value.status.name
+    return _last_words(said)
+
+
+def _last_words(said: str) -> str:
+    """The last line of a traceback, without the module of its error."""
+    error, colon, message = said.strip().splitlines()[-1].partition(": ")
+    if error.endswith(CannotExportError.__name__):
+        return message
+    return f"{error.rpartition('.')[2] if colon else error}{colon}{message}"[:300]
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,9 @@
 The job is the first line of standard input. The rest of standard input stays open for as long as
 the worker is wanted: when it ends, so does the worker, at once, with everything that it started.
 
+Every job names a "temporary" directory, which it removes at its end; its path must be short, for
+sockets are made in it.
+
 `{"task": "describe", "shape", "classes", "include", "updates"}` prints the search space.
 
 `{"task": "search", "images", "labels", "train_index", "validation_index" (paths of .npy files),
@@ -27,6 +30,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -75,6 +79,7 @@ class Lines:
 def main() -> None:
     """Do the job on standard input."""
     job = json.loads(sys.stdin.readline())
+    tempfile.tempdir = job["temporary"]
     threading.Thread(target=_end_with_input, daemon=True).start()
     lines = Lines()
     code = 1
@@ -103,8 +108,6 @@ def _describe(job: Mapping[str, Any], lines: Lines) -> None:
 
 def _search(job: Mapping[str, Any], lines: Lines) -> None:
     directory = Path(job["directory"])
-    (directory / "tmp").mkdir(parents=True, exist_ok=True)
-    tempfile.tempdir = str(directory / "tmp")  # so that nothing is left elsewhere after a kill
     # Evaluations are forked from a process that has everything loaded; it loads while we do.
     multiprocessing.set_forkserver_preload([_EVALUATION])
     forkserver.ensure_running()
@@ -157,6 +160,7 @@ def _end_with_input() -> None:
 
 def _end(code: int) -> None:
     """End all that was started, then this process; Auto-PyTorch can hang at a plain exit."""
+    shutil.rmtree(str(tempfile.tempdir), ignore_errors=True)
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.home import Home
+
+sys.path.append(str(Path(__file__).parents[1]))  # for contract.py
+pytest.register_assert_rewrite("contract")
 
 
 @pytest.fixture(scope="session")

@@ -52,3 +52,8 @@ def test_rungs_are_whole_powers_apart(seconds: float, samples: int) -> None:
 @given(seconds=st.floats(1, 1e5), samples=st.integers(10, 10**6))
 def test_more_time_never_means_fewer_epochs(seconds: float, samples: int) -> None:
     assert epochs_for(2 * seconds, samples)[1] >= epochs_for(seconds, samples)[1]
+
+
+def test_the_chapters_budget_on_two_cores() -> None:
+    assert epochs_for(2 * 2000, 54_000) == (5, 45)
+    assert epochs_for(2 * 300, 54_000) == (2, 6)

@@ -81,6 +81,7 @@ def search_and_kill(
 
     killing = threading.Thread(target=kill)
     engine.search(request, listen, threading.Event())
+    assert killed.is_set()
     killing.join()
     return engine.trials(request)
 
@@ -135,6 +136,14 @@ def test_preprocessing_without_a_counterpart_fails_its_trial_with_the_reason(
     assert {trial.reason for trial in trials} == {
         "the preprocessing PolynomialFeatures has no plain counterpart"
     }
+
+
+def test_an_evaluation_is_held_to_its_memory(
+    engine: AutoPytorchEngine, make_request: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline_lib.engines.autopytorch.engine.MEMORY_MB", 8)
+    (trial,) = run_search(engine, make_request(trials=1)).trials
+    assert (trial.state, trial.reason) == (TrialState.FAILED, "it needed more than 8 MB")
 
 
 def test_an_environment_that_is_not_there_is_said(tmp_path, make_request: Requests) -> None:
