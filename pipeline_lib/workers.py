@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 import sys
 import types
@@ -147,10 +146,9 @@ def _train(connection: Connection, job: TrialJob) -> None:
     from pipeline_lib.training import Training, TrainingData, use_one_thread
 
     use_one_thread()
-    forkserver = os.getppid()
 
     def check() -> None:
-        if os.getppid() != forkserver:
+        if connection.poll():  # The parent says nothing during a rung: this is its end.
             raise _ParentGone
 
     architecture = models.design(job.configuration, job.data.shape, len(job.data.classes))

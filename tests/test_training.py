@@ -140,6 +140,8 @@ def test_a_rung_starts_afresh(data):
 
 def test_the_same_seed_repeats_itself_and_another_does_not(data):
     one, same, other = training(data), training(data), training(data, seed=2)
+    assert torch.equal(weights(one), weights(same))  # initialised alike
+    assert not torch.equal(weights(one), weights(other))
     first = one.fit(700)
     assert outcome(first) == outcome(same.fit(700))
     assert torch.equal(weights(one), weights(same))
