@@ -15,13 +15,14 @@ from prefect.runtime import flow_run
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.engines.base import Engine
+from pipeline_lib.finish import Findings
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run, made_up_name
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
-from tasks.compare import compare_models
+from tasks.compare import hold_contest, rank_trials
 from tasks.data import load_data
 from tasks.display import showing
 from tasks.draw import draw_winner
@@ -55,6 +56,7 @@ def automl(
     name: str | None = None,
     validation_share: float = 0.1,
     data: str | None = None,
+    promote: Literal["significant", "better", "never"] = "significant",
 ) -> dict[str, Any]:
     """Find the best classifier of a data set within a budget, and measure it once.
 
@@ -71,31 +73,42 @@ def automl(
         name: Name of the study; an existing one is continued. Empty makes one up.
         validation_share: Share of the training data held out for selection, in (0, 1).
         data: Directory that already holds the data set in torchvision's layout.
+        promote: When the winner replaces the champion: significant (shown to be better on the same
+            validation images), better (more accurate there), or never.
     """
     logging.getLogger("automl").setLevel(logging.INFO)
     given = {name: value for name, value in locals().items() if value is not None}
     config = RunConfig.parse(given)
-    run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
+    return _stages(Run.begin(config, Home.from_environment(), config.name or flow_run.name))
+
+
+def _stages(run: Run) -> dict[str, Any]:
+    """One task after the other, the searches side by side; what the run found, as JSON values."""
     with stoppable() as stop, Record(run) as record:
         prepared = load_data(run, record)
         engines = prepare_engines(run)
         began = time.time()
         found, progress = _search(run, engines, prepared, record, stop)
         searched = time.time()
-        winner = compare_models(run, found, record)
-        drawing = draw_winner(run, winner, prepared.search_data(seed, validation_share), record)
-        test = test_winner(run, winner, prepared, record)
-        model = register(run, winner, prepared, test, record)
-        outcome = report(run, found, winner, test, record)
+        outcome = _finish(run, found, prepared, record)
         run_id = record.recorder.run_id
     first = min((p.first_trial for p in progress if p.first_trial), default=began)
+    return {"run_id": run_id, **outcome, "seconds": _seconds(first, searched)}
+
+
+def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record) -> dict[str, Any]:
+    """From the trials to the registered winner and the verdict on it."""
+    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    winner = rank_trials(run, found, record)
+    contest = hold_contest(run, found, winner, visible, record)
+    drawing = draw_winner(run, winner, visible, record)
+    test = test_winner(run, winner, prepared, contest, record)
+    registration = register(run, winner, prepared, contest, test, record)
+    findings = Findings(found, winner, contest, test, registration)
     return {
-        "run_id": run_id,
-        **outcome,
-        "model": model,
+        **report(run, findings, record),
         "leaderboard": str(run.directory / "leaderboard.csv"),
         "artifacts": {"diagram_pdf": str(drawing.pdf), "diagram_svg": str(drawing.svg)},
-        "seconds": _seconds(first, searched),
     }
 
 

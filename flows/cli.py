@@ -44,6 +44,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
+    promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
@@ -61,6 +62,7 @@ def run(
         "seed": seed,
         "name": name,
         "data": data,
+        "promote": promote,
     }
     run_here(preset, {k: v for k, v in given.items() if v is not None}, as_json=json)
 
@@ -93,6 +95,39 @@ def predict(
     _use_home(home)
     for answer in classify(Home.from_environment(), model, images):
         typer.echo(f"{answer.path}  {answer.label}  {answer.probability:.1%}")
+
+
+@app.command()
+def promote(
+    dataset: Annotated[str, typer.Argument(help="A data set of the catalogue.")],
+    version: Annotated[int | None, typer.Argument(help="[default: the challenger]")] = None,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    home: HomeOption = None,
+) -> None:
+    """Make a registered version champion, and show who was."""
+    from flows.listings import print_promotion
+    from pipeline_lib.home import Home
+    from pipeline_lib.promotion import promote as make_champion
+
+    _use_home(home)
+    here, name = Home.from_environment(), _known(dataset)
+    print_promotion(here, name, make_champion(here, name, version, why))
+
+
+@app.command()
+def rollback(
+    dataset: Annotated[str, typer.Argument(help="A data set of the catalogue.")],
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    home: HomeOption = None,
+) -> None:
+    """Make the champion before this one champion again, and show who was."""
+    from flows.listings import print_promotion
+    from pipeline_lib.home import Home
+    from pipeline_lib.promotion import rollback as step_back
+
+    _use_home(home)
+    here, name = Home.from_environment(), _known(dataset)
+    print_promotion(here, name, step_back(here, name, why))
 
 
 @app.command()
@@ -152,6 +187,12 @@ def main() -> None:
     except AutomlError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _known(dataset: str) -> str:
+    from pipeline_lib.data.catalogue import find
+
+    return find(dataset).name
 
 
 def _use_home(home: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""What `automl datasets` and `automl doctor` print."""
+"""What the commands print that list something."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline_lib.config import SPACES, RunConfig, available_cores, choice
 from pipeline_lib.data.prepared import status
 from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
+from pipeline_lib.promotion import Event, history
+from pipeline_lib.registry import model_name
 
 _PACKAGES = ("torch", "torchvision", "optuna", "prefect", "mlflow", "torchviz", "pandas")
 _WIDE = 240
@@ -78,6 +81,21 @@ def print_space(home: Home, engine: str, name: str, *, as_json: bool) -> None:
             "; ".join(str(condition).rpartition(" | ")[2] for condition in row["conditions"]),
         )
     Console(width=_WIDE).print(table)  # a name cut in two cannot be copied
+
+
+def print_promotion(home: Home, dataset: str, event: Event) -> None:
+    """Who is champion now, and the history, the latest first."""
+    console = Console(highlight=False, soft_wrap=True)
+    after = f" after version {event.replaced}" if event.replaced else ""
+    console.print(f"Version {event.version} of {model_name(dataset)} is champion{after}\n")
+    table = Table(box=None)
+    for column in ("when (UTC)", "what", "version", "before", "by", "why"):
+        table.add_column(column, no_wrap=column != "why")
+    for past in reversed(history(home, dataset)):
+        when = past.at[:19].replace("T", " ")
+        before = str(past.replaced) if past.replaced else "–"
+        table.add_row(when, past.action, str(past.version), before, past.by, Text(past.why))
+    console.print(table)
 
 
 def install(home: Home, engine: str) -> None:

@@ -15,6 +15,7 @@ from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
 from pipeline_lib.errors import ConfigurationError
 
 Sampler = Literal["tpe", "cmaes", "random"]
+Promote = Literal["significant", "better", "never"]
 SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
 """Search spaces by engine. `default` and `book` are known to both."""
 
@@ -60,6 +61,11 @@ class RunConfig(BaseModel):
     )
     data: str | None = Field(
         None, description="Directory that already holds the data set in torchvision's layout."
+    )
+
+    promote: Promote = Field(
+        "significant",
+        description="When the winner replaces the champion: shown to be better, better, or never.",
     )
 
     @classmethod

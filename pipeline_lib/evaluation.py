@@ -7,10 +7,11 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.calibration import Bin, expected_calibration_error, reliability
 from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.home import Home
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 CONFIDENCE = 0.95
+MISTAKES = 25
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,34 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How far the model's confidence is from its accuracy, as it is and temperature-scaled."""
+
+    temperature: float  # fitted on validation images
+    error: float  # expected calibration error (ECE) in [0, 1]
+    error_scaled: float
+    bins: tuple[Bin, ...]  # reliability, by confidence
+    bins_scaled: tuple[Bin, ...]
+
+    def sentence(self) -> str:
+        """Both errors, in words."""
+        return (
+            f"Expected calibration error {self.error:.2%}, {self.error_scaled:.2%} at the "
+            f"temperature {self.temperature:.2f} that was fitted on validation images."
+        )
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image that the model took for another class."""
+
+    image: int  # its place in the test set, from 0
+    label: str
+    predicted: str
+    confidence: float  # in [0, 1]
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one reading of the test set says of one model."""
 
@@ -42,6 +72,9 @@ class TestResult:
     classes: tuple[ClassResult, ...]
     confusion: tuple[tuple[int, ...], ...]  # (true class, predicted class) counts
     reading: int  # which reading of this test set it was, from 1
+    calibration: Calibration | None = None
+    robustness: Mapping[str, float] = field(default_factory=dict)  # accuracy by perturbation
+    mistakes: tuple[Mistake, ...] = ()  # the most confident ones, most confident first
 
     __test__ = False  # pytest: not a test
 
@@ -51,7 +84,12 @@ class TestResult:
 
 
 def evaluate_once(
-    model_directory: Path, test_set: SealedTestSet, classes: tuple[str, ...], home: Home, model: str
+    model_directory: Path,
+    test_set: SealedTestSet,
+    classes: tuple[str, ...],
+    home: Home,
+    model: str,
+    temperature: float = 1.0,
 ) -> TestResult:
     """Open the test set, measure one chosen model, and write the reading into the ledger.
 
@@ -63,17 +101,25 @@ def evaluate_once(
         classes: Names of the classes, by label.
         home: Where the ledger is.
         model: What the model is called in the ledger, such as `mnist-0412/optuna-0041`.
+        temperature: Divides the logits for the calibrated figures, above 0; fitted elsewhere.
     """
     import torch
 
     from pipeline_lib.models import load_model
+    from pipeline_lib.robustness import accuracy_when_perturbed
     from pipeline_lib.training import predict
 
     network = load_model(model_directory)
     reading = _enter(home.ledger, test_set, model)
     images, labels = test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
-    predicted = predict(network, torch.from_numpy(images)).argmax(1).numpy()  # (N,)
-    return summarise(labels, predicted, classes, reading)
+    pixels = torch.from_numpy(images)
+    logits = predict(network, pixels).numpy()  # (N, classes)
+    return replace(
+        summarise(labels, logits.argmax(1), classes, reading),
+        calibration=_calibration(logits, labels, temperature),
+        robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
+        mistakes=_mistakes(logits, labels, classes),
+    )
 
 
 def summarise(
@@ -111,6 +157,30 @@ def summarise(
         classes=tuple(rows),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         reading=reading,
+    )
+
+
+def _calibration(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], temperature: float
+) -> Calibration:
+    plain, scaled = reliability(logits, labels), reliability(logits, labels, temperature)
+    errors = expected_calibration_error(plain), expected_calibration_error(scaled)
+    return Calibration(temperature, *errors, bins=plain, bins_scaled=scaled)
+
+
+def _mistakes(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]
+) -> tuple[Mistake, ...]:
+    import numpy as np
+    from scipy.special import softmax
+
+    predicted = logits.argmax(1)
+    confidence = softmax(logits, axis=1).max(1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return tuple(
+        Mistake(int(i), classes[labels[i]], classes[predicted[i]], float(confidence[i]))
+        for i in worst
     )
 
 

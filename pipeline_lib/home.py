@@ -74,7 +74,7 @@ class Home:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".write-probe-{os.getpid()}"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another thread of this process may probe as well
         except OSError as error:
             problem = f"cannot be written ({error.strerror})"
             raise HomeError("home", problem, value=str(self.root), remedy=remedy) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_lib import finish
 from pipeline_lib import run as stages
 from pipeline_lib.config import RunConfig
 from pipeline_lib.home import Home
@@ -24,11 +25,28 @@ class Outcome:
     """What a run leaves behind."""
 
     run_id: str  # of the pipeline's run in MLflow
-    trials: list[Trial]
-    winner: Trial
-    test: TestResult
-    model: str  # `models:/…` address
+    findings: finish.Findings
     directory: Path  # leaderboard, diagrams, test figures
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All that were conducted."""
+        return self.findings.trials
+
+    @property
+    def winner(self) -> Trial:
+        """The best of them on validation."""
+        return self.findings.winner
+
+    @property
+    def test(self) -> TestResult:
+        """What the winner is worth on the test set."""
+        return self.findings.test
+
+    @property
+    def model(self) -> str:
+        """The winner's `models:/…` address, as champion or challenger."""
+        return self.findings.registration.address
 
 
 def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
@@ -58,8 +76,10 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
                 for engine in engines
             ]
         trials = [trial for search in searches for trial in search.result()]
-        winner = stages.rank(run, trials, record)
-        stages.draw_winner(run, winner, visible, record)
-        test = stages.test_winner(run, winner, data, record)
-        model = stages.register(run, winner, data, test, record)
-        return Outcome(record.recorder.run_id, trials, winner, test, model, run.directory)
+        winner = finish.rank(run, trials, record)
+        contest = finish.hold_contest(run, trials, winner, visible, record)
+        finish.draw_winner(run, winner, visible, record)
+        test = finish.test_winner(run, winner, data, contest, record)
+        registration = finish.register(run, winner, data, contest, test, record)
+        findings = finish.Findings(trials, winner, contest, test, registration)
+        return Outcome(record.recorder.run_id, findings, run.directory)

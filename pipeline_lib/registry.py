@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from torch import nn
 
-CHAMPION = "champion"
+CHAMPION = "champion"  # the version that is used
+CHALLENGER = "challenger"  # the last winner that did not become champion
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -40,6 +41,18 @@ class Classifier:
     dataset: str
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is to be registered."""
+
+    directory: Path  # holds architecture.json and weights.safetensors
+    dataset: str
+    classes: Sequence[str]
+    run_id: str  # the run in MLflow that it comes from
+    metrics: Mapping[str, float]  # show beside it
+    tags: Mapping[str, str] = field(default_factory=dict)  # say how it was chosen
+
+
 def model_name(dataset: str) -> str:
     """The registered model of a data set: `automl-mnist`.
 
@@ -52,19 +65,8 @@ def model_name(dataset: str) -> str:
     return f"automl-{dataset}"
 
 
-def register_champion(
-    home: Home,
-    directory: Path,
-    dataset: str,
-    *,
-    run_id: str,
-    classes: Sequence[str],
-    metrics: Mapping[str, float],
-) -> int:
-    """Register the model in a directory as a new version, make it champion; returns the version.
-
-    `directory` holds `architecture.json` and `weights.safetensors`; `run_id` is the run that
-    the model comes from; `metrics` show beside it.
+def register(home: Home, candidate: Candidate) -> int:
+    """Register a model as a new version and as challenger; returns the version.
 
     Raises:
         ModelError: The files are not those of a model, or the name cannot be.
@@ -74,26 +76,28 @@ def register_champion(
 
     from pipeline_lib.models import load_model
 
-    name = model_name(dataset)
-    load_model(directory)
+    name = model_name(candidate.dataset)
+    load_model(candidate.directory)
     store = open_store(home)
     client = store.client
+    run_id = candidate.run_id
     experiment_id = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment_id, name, run_id, model_type="classifier")
     with tempfile.TemporaryDirectory() as aside:
-        _save_pyfunc(Path(aside, "model"), directory, dataset, classes, model.model_id)
+        _save_pyfunc(Path(aside, "model"), candidate, model.model_id)
         client.log_model_artifacts(model.model_id, str(Path(aside, "model")))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     now = int(time.time() * 1000)
     numbers = [
-        Metric(key, float(value), now, 0, model_id=model.model_id) for key, value in metrics.items()
+        Metric(key, float(value), now, 0, model_id=model.model_id)
+        for key, value in candidate.metrics.items()
     ]
     client.log_batch(run_id, metrics=numbers)
-    registered = _new_version(store, name, model, metrics)
+    registered = _new_version(store, name, model, candidate)
     versions = json.dumps([{"name": name, "version": registered}])
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
-    client.set_registered_model_alias(name, CHAMPION, str(registered))
+    client.set_registered_model_alias(name, CHALLENGER, str(registered))
     return registered
 
 
@@ -114,14 +118,9 @@ def load_champion(home: Home, uri: str) -> Classifier:
 
     from pipeline_lib.models import load_model
 
-    client = store.client
     try:
-        found = (
-            client.get_model_version_by_alias(name, alias)
-            if alias
-            else client.get_model_version(name, number)
-        )
-        location = client.get_model_version_download_uri(name, found.version)
+        number = number or store.client.get_model_version_by_alias(name, alias).version
+        location = store.client.get_model_version_download_uri(name, number)
     except MlflowException as error:
         raise _unregistered(uri) from error
     with tempfile.TemporaryDirectory() as aside:
@@ -132,7 +131,7 @@ def load_champion(home: Home, uri: str) -> Classifier:
             raise ModelError("model", problem, value=uri) from error
         described = Model.load(str(files)).metadata or {}
         return Classifier(
-            uri=f"models:/{name}/{found.version}",
+            uri=f"models:/{name}/{number}",
             module=load_model(files / "artifacts" / _FOLDER),
             shape=tuple(described["shape"]),
             classes=tuple(described["classes"]),
@@ -140,9 +139,7 @@ def load_champion(home: Home, uri: str) -> Classifier:
         )
 
 
-def _save_pyfunc(
-    path: Path, directory: Path, dataset: str, classes: Sequence[str], model_id: str
-) -> None:
+def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
     """Write MLflow's model: our script, the network's two files, signature, requirements."""
     import mlflow.pyfunc
     import numpy as np
@@ -154,10 +151,10 @@ def _save_pyfunc(
     network = path.parent / _FOLDER
     network.mkdir()
     for name in (ARCHITECTURE, WEIGHTS):
-        shutil.copyfile(directory / name, network / name)
+        shutil.copyfile(candidate.directory / name, network / name)
     shape = tuple(json.loads((network / ARCHITECTURE).read_text())["shape"])
     images = TensorSpec(np.dtype("uint8"), (-1, *shape))
-    probabilities = TensorSpec(np.dtype("float32"), (-1, len(classes)))
+    probabilities = TensorSpec(np.dtype("float32"), (-1, len(candidate.classes)))
     mlflow.pyfunc.save_model(
         str(path),
         python_model=str(Path(__file__).with_name("serving.py")),
@@ -166,12 +163,16 @@ def _save_pyfunc(
         signature=ModelSignature(Schema([images]), Schema([probabilities])),
         # Given, because MLflow's own inference of them takes ten seconds.
         pip_requirements=[f"{package}=={version(package)}" for package in _REQUIRED],
-        metadata={"dataset": dataset, "shape": list(shape), "classes": list(classes)},
+        metadata={
+            "dataset": candidate.dataset,
+            "shape": list(shape),
+            "classes": list(candidate.classes),
+        },
         mlflow_model=Model(model_id=model_id),
     )
 
 
-def _new_version(store: Store, name: str, model: LoggedModel, metrics: Mapping[str, float]) -> int:
+def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candidate) -> int:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -184,7 +185,10 @@ def _new_version(store: Store, name: str, model: LoggedModel, metrics: Mapping[s
         name,
         model.artifact_location,
         model.source_run_id,
-        tags={key: f"{value:.4f}" for key, value in metrics.items()},
+        tags={
+            **{key: f"{value:.4f}" for key, value in candidate.metrics.items()},
+            **candidate.tags,
+        },
         await_creation_for=0,  # its files are there already
         model_id=model.model_id,
     )

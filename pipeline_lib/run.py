@@ -1,29 +1,22 @@
-"""One run from data to registered model, stage by stage, without Prefect."""
+"""The stages of a run up to its trials: data, engines, searches. `finish.py` has the others."""
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pipeline_lib import compare
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
-from pipeline_lib.errors import AutomlError, EngineUnavailable
+from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
-
-if TYPE_CHECKING:
-    from pipeline_lib.drawing import Drawing
-    from pipeline_lib.evaluation import TestResult
 
 _log = logging.getLogger("automl")
 
@@ -122,102 +115,3 @@ def search(
         see(trial)
     engine.search(request, see, stop)
     return engine.trials(request)
-
-
-def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
-    """Write the leaderboard and choose the winner, by validation accuracy alone.
-
-    Raises:
-        AutomlError: No trial left a model.
-    """
-    record.flush()
-    frame = compare.leaderboard(trials)
-    for path in compare.write_leaderboard(frame, run.directory):
-        record.recorder.log_artifact(path)
-    winner = compare.best(trials)
-    if winner is None:
-        reasons = sorted({trial.reason for trial in trials if trial.reason})
-        said = f" ({'; '.join(reasons[:3])})" if reasons else ""
-        remedy = "give it a larger budget, or look at the failed trials' reasons in MLflow"
-        raise AutomlError("search", f"no trial left a model{said}", remedy=remedy)
-    return winner
-
-
-def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
-    """Draw the winner's network as PDF, SVG and PNG, and keep its printed form."""
-    from pipeline_lib.drawing import draw
-    from pipeline_lib.models import load_model
-
-    assert winner.model is not None
-    network = load_model(winner.model)
-    drawing = draw(network, data.shape, run.directory)
-    printed = run.directory / "architecture.txt"
-    printed.write_text(f"{network}\n")
-    for path in (drawing.pdf, drawing.svg, drawing.png, printed):
-        record.recorder.log_artifact(path)
-    return drawing
-
-
-def test_winner(run: Run, winner: Trial, data: PreparedData, record: Record) -> TestResult:
-    """Open the test set for the winner, once, and keep what it says."""
-    from pipeline_lib.evaluation import evaluate_once
-
-    assert winner.model is not None
-    called = f"{run.name}/{winner.label}"
-    classes = data.dataset.classes
-    result = evaluate_once(winner.model, data.sealed_test_set, classes, run.home, called)
-    path = run.directory / "test.json"
-    path.write_text(json.dumps(result.as_json(), indent=1) + "\n")
-    record.recorder.log_artifact(path)
-    low, high = result.interval
-    figures = {
-        "test_accuracy": result.accuracy,
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
-        "test_set_reading": float(result.reading),
-        "val_accuracy": winner.val_accuracy or 0.0,
-    }
-    record.recorder.log_metrics(figures)
-    if result.reading > 1:
-        warning = "This was reading %d of this test set: the figure is no longer untouched"
-        _log.warning(warning, result.reading)
-    return result
-
-
-def register(run: Run, winner: Trial, data: PreparedData, test: TestResult, record: Record) -> str:
-    """Register the winner as champion of its data set; returns its `models:/…` address."""
-    from pipeline_lib.registry import model_name, register_champion
-
-    assert winner.model is not None
-    register_champion(
-        run.home,
-        winner.model,
-        run.config.dataset,
-        run_id=record.recorder.run_id,
-        classes=data.dataset.classes,
-        metrics={"val_accuracy": winner.val_accuracy or 0.0, "test_accuracy": test.accuracy},
-    )
-    return f"models:/{model_name(run.config.dataset)}@champion"
-
-
-def summary(run: Run, trials: list[Trial], winner: Trial, test: TestResult) -> dict[str, Any]:
-    """What a run found, as JSON values: counts by engine and the winner."""
-    engines = {}
-    for engine in run.config.engines:
-        own = [trial for trial in trials if trial.engine == engine]
-        top = compare.best(own)
-        engines[engine] = {**compare.counts(own), "best_val": top.val_accuracy if top else None}
-    return {
-        "name": run.name,
-        "dataset": run.config.dataset,
-        "engines": engines,
-        "winner": {
-            "engine": winner.engine,
-            "trial": winner.number,
-            "val_accuracy": winner.val_accuracy,
-            "test_accuracy": test.accuracy,
-            "test_interval": list(test.interval),
-            "parameters": winner.parameters,
-            "configuration": dict(winner.configuration),
-        },
-    }

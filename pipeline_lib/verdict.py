@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_lib import compare
@@ -9,9 +10,11 @@ from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
     from pipeline_lib.evaluation import TestResult
+    from pipeline_lib.finish import Findings
     from pipeline_lib.run import Run
 
 _TOP = 5
+_ALONE = "There was nothing to compare the winner with."
 
 
 def sentence(run: Run, winner: Trial, test: TestResult) -> str:
@@ -25,10 +28,12 @@ def sentence(run: Run, winner: Trial, test: TestResult) -> str:
     )
 
 
-def verdict(run: Run, trials: list[Trial], winner: Trial, test: TestResult) -> str:
-    """The outcome as Markdown: verdict, leaderboard, counts, hyperparameters, classes."""
+def verdict(run: Run, findings: Findings) -> str:
+    """The outcome as Markdown: verdict, leaderboard, comparisons, hyperparameters, test set."""
+    trials, winner, test = findings.trials, findings.winner, findings.test
     parts = [
         f"**{sentence(run, winner, test)}**",
+        standing(findings),
         "### Leaderboard",
         _table(
             ("rank", "trial", "stage", "state", "validation", "parameters", "seconds"),
@@ -36,18 +41,24 @@ def verdict(run: Run, trials: list[Trial], winner: Trial, test: TestResult) -> s
         ),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(run, trials)),
+        "### Comparisons on validation",
+        "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
         "### Hyperparameters of the winner",
         _table(("name", "value"), [(k, _shown(v)) for k, v in winner.configuration.items()]),
-        "### Test set by class",
-        _table(
-            ("class", "images", "precision", "recall", "F1"),
-            [
-                (c.name, str(c.support), f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}")
-                for c in test.classes
-            ],
-        ),
+        "### Test set",
+        *_test_parts(test),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def standing(findings: Findings) -> str:
+    """Whether the winner is champion, in one sentence."""
+    registered = findings.registration
+    if registered.model:
+        return f"Version {registered.version} is the champion: {registered.why}."
+    before = findings.contest.champion
+    kept = f"the champion stays version {before.version}" if before else "there is no champion"
+    return f"Version {registered.version} is a challenger, {kept}: {registered.why}."
 
 
 def count_lines(run: Run, trials: list[Trial]) -> list[str]:
@@ -60,6 +71,20 @@ def count_lines(run: Run, trials: list[Trial]) -> list[str]:
             f"{tally['pruned']} pruned, {tally['failed']} failed"
         )
     return lines
+
+
+def _test_parts(test: TestResult) -> list[str]:
+    perturbed = [(name, f"{accuracy:.2%}") for name, accuracy in test.robustness.items()]
+    by_class = [
+        (c.name, str(c.support), f"{c.precision:.2%}", f"{c.recall:.2%}", f"{c.f1:.2%}")
+        for c in test.classes
+    ]
+    parts = [_table(("class", "images", "precision", "recall", "F1"), by_class)]
+    if test.calibration:
+        parts.append(test.calibration.sentence())
+    if perturbed:
+        parts.append(_table(("test images", "accuracy"), perturbed))
+    return parts
 
 
 def _ranked(trials: list[Trial]) -> list[Trial]:
@@ -84,6 +109,6 @@ def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

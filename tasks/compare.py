@@ -1,23 +1,26 @@
-"""Stage: compare the best models and choose the winner on validation data."""
+"""Stage: rank the trials, choose the winner on validation data, and compare it."""
 
 from __future__ import annotations
 
 from prefect import task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib import run as stages
+from pipeline_lib import finish
 from pipeline_lib.compare import leaderboard
+from pipeline_lib.contest import Contest
+from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.record import Record
+from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
 
 _ROWS = 20
 
 
-@task(name="compare models", cache_policy=NO_CACHE)
-def compare_models(run: stages.Run, trials: list[Trial], record: Record) -> Trial:
+@task(name="rank the trials", cache_policy=NO_CACHE)
+def rank_trials(run: Run, trials: list[Trial], record: Record) -> Trial:
     """Rank every trial of both engines; the winner has the best validation accuracy."""
-    winner = stages.rank(run, trials, record)
+    winner = finish.rank(run, trials, record)
     top = leaderboard(trials).head(_ROWS)
     rows = [
         {
@@ -33,3 +36,16 @@ def compare_models(run: stages.Run, trials: list[Trial], record: Record) -> Tria
     ]
     create_table_artifact(table=rows, key="leaderboard", description=f"Leaderboard of {run.name}")
     return winner
+
+
+@task(name="compare with the champion", cache_policy=NO_CACHE)
+def hold_contest(
+    run: Run, trials: list[Trial], winner: Trial, data: SearchData, record: Record
+) -> Contest:
+    """Pair each engine's best and the champion on validation images; say what is shown."""
+    contest = finish.hold_contest(run, trials, winner, data, record)
+    said = "\n".join(f"- {sentence}" for sentence in contest.sentences())
+    if said:
+        described = f"{run.name}: who is better, on validation images"
+        create_markdown_artifact(said, key="comparisons", description=described)
+    return contest

@@ -8,17 +8,18 @@ from prefect import task
 from prefect.artifacts import create_image_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib import run as stages
+from pipeline_lib import finish
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.drawing import Drawing
 from pipeline_lib.record import Record
+from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
 
 
 @task(name="draw the winner", cache_policy=NO_CACHE, timeout_seconds=300)
-def draw_winner(run: stages.Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
+def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
     """Export the network as PDF, SVG and PNG."""
-    drawing = stages.draw_winner(run, winner, data, record)
+    drawing = finish.draw_winner(run, winner, data, record)
     encoded = base64.b64encode(drawing.png.read_bytes()).decode()  # Prefect shows no file:// images
     create_image_artifact(
         image_url=f"data:image/png;base64,{encoded}",

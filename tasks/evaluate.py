@@ -5,17 +5,21 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib import run as stages
+from pipeline_lib import finish
+from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
+from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
 
 
 @task(name="test the winner, once", cache_policy=NO_CACHE)
-def test_winner(run: stages.Run, winner: Trial, data: PreparedData, record: Record) -> TestResult:
+def test_winner(
+    run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
+) -> TestResult:
     """Measure the winner on the test set; the reading stands in the ledger."""
-    return stages.test_winner(run, winner, data, record)
+    return finish.test_winner(run, winner, data, contest, record)
 
 
 test_winner.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test

@@ -5,23 +5,30 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib import run as stages
+from pipeline_lib import finish
+from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
+from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
 from tasks.data import infrastructure_failed
 
 
 @task(
-    name="register the champion",
+    name="register the winner",
     retries=2,
     retry_delay_seconds=5,
     retry_condition_fn=infrastructure_failed,
     cache_policy=NO_CACHE,
 )
 def register(
-    run: stages.Run, winner: Trial, data: PreparedData, test: TestResult, record: Record
-) -> str:
-    """Make the winner the champion of its data set; returns its `models:/…` address."""
-    return stages.register(run, winner, data, test, record)
+    run: Run,
+    winner: Trial,
+    data: PreparedData,
+    contest: Contest,
+    test: TestResult,
+    record: Record,
+) -> finish.Registration:
+    """Make the winner a challenger of its data set, and champion if it is shown to be better."""
+    return finish.register(run, winner, data, contest, test, record)

@@ -9,21 +9,18 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from pipeline_lib import run as stages
-from pipeline_lib.evaluation import TestResult
+from pipeline_lib import finish
 from pipeline_lib.record import Record
+from pipeline_lib.run import Run
 from pipeline_lib.tracking import UI_VARIABLE
-from pipeline_lib.trial import Trial
 from pipeline_lib.verdict import verdict
 
 
 @task(name="report", cache_policy=NO_CACHE)
-def report(
-    run: stages.Run, trials: list[Trial], winner: Trial, test: TestResult, record: Record
-) -> dict[str, Any]:
+def report(run: Run, findings: finish.Findings, record: Record) -> dict[str, Any]:
     """Publish the verdict; returns what the run found as JSON values."""
-    found = stages.summary(run, trials, winner, test)
-    text = verdict(run, trials, winner, test)
+    found = finish.summary(run, findings)
+    text = verdict(run, findings)
     create_markdown_artifact(text, key="verdict", description=f"What {run.name} found")
     record.recorder.set_note(text)
     server = os.environ.get(UI_VARIABLE)

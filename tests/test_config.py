@@ -50,6 +50,8 @@ BAD = [
     ("validation_share", 1, ConfigurationError, "less than 1"),
     ("validation_share", math.nan, ConfigurationError, "finite"),
     ("data", 7, ConfigurationError, "string"),
+    ("promote", "signifcant", ConfigurationError, "did you mean 'significant'?"),
+    ("promote", None, ConfigurationError, "choose from significant, better, never"),
 ]
 
 

@@ -13,7 +13,8 @@ import torch
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, save_model
-from pipeline_lib.registry import load_champion, model_name, register_champion
+from pipeline_lib.promotion import promote
+from pipeline_lib.registry import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
 
 # MLflow 3.17 under SQLAlchemy 2.1 (its own mappers), and its own type hints.
@@ -63,18 +64,15 @@ def images(count: int = 3) -> np.ndarray:
 
 def registered(home: Home, recorder: Recorder, directory: Path, seed: int = 0) -> torch.nn.Module:
     network = a_network(directory, seed)
-    register_champion(
-        home,
-        directory,
-        "insects",
-        run_id=recorder.run_id,
-        classes=CLASSES,
-        metrics={"test_accuracy": 0.9},
+    metrics = {"test_accuracy": 0.9}
+    version = register(
+        home, Candidate(directory, "insects", CLASSES, recorder.run_id, metrics, {"split": "s"})
     )
+    promote(home, "insects", version, "in a test")
     return network
 
 
-def test_the_champion_is_the_version_registered_last(
+def test_the_champion_is_the_version_promoted_last(
     home: Home, recorder: Recorder, tmp_path: Path
 ) -> None:
     first = registered(home, recorder, tmp_path / "one", seed=1)
@@ -101,7 +99,7 @@ def test_it_hangs_together_in_mlflow(home: Home, recorder: Recorder, tmp_path: P
     client = open_store(home).client
     found = client.get_model_version_by_alias("automl-insects", "champion")
     assert found.run_id == recorder.run_id
-    assert found.tags == {"test_accuracy": "0.9000"}
+    assert found.tags.items() >= {"test_accuracy": "0.9000", "split": "s"}.items()
     outputs = client.get_run(recorder.run_id).outputs.model_outputs
     models = [client.get_logged_model(output.model_id) for output in outputs]
     (logged,) = [model for model in models if model.artifact_location == found.source]
@@ -181,16 +179,14 @@ def test_a_name_that_a_path_would_misread_is_refused(home: Home, tmp_path: Path,
     with pytest.raises(ModelError, match="model name: may hold letters"):
         model_name(name)
     with pytest.raises(ModelError, match="model name"):
-        register_champion(home, tmp_path, name, run_id="none", classes=CLASSES, metrics={})
+        register(home, Candidate(tmp_path, name, CLASSES, "none", {}))
 
 
 def test_a_directory_without_a_model_is_refused_before_anything_is_written(
     home: Home, recorder: Recorder, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
-        register_champion(
-            home, tmp_path, "empty", run_id=recorder.run_id, classes=CLASSES, metrics={}
-        )
+        register(home, Candidate(tmp_path, "empty", CLASSES, recorder.run_id, {}))
     assert not open_store(home).client.search_registered_models("name = 'automl-empty'")
 
 

@@ -1,0 +1,202 @@
+"""The stages of a run after its searches: rank, compare, draw, test once, register."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib import compare
+from pipeline_lib.data.prepared import PreparedData, SearchData
+from pipeline_lib.errors import AutomlError
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run
+from pipeline_lib.trial import Trial
+
+if TYPE_CHECKING:
+    from pipeline_lib.contest import Contest
+    from pipeline_lib.drawing import Drawing
+    from pipeline_lib.evaluation import TestResult
+
+_log = logging.getLogger("automl")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of the winner in the registry."""
+
+    version: int
+    model: str | None  # address of the champion, where the winner is it
+    challenger: str | None  # address of the winner, where it is not
+    why: str  # it is champion, or not
+
+    @property
+    def address(self) -> str:
+        """The winner's `models:/…` address."""
+        return self.model or self.challenger or ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a run found out."""
+
+    trials: list[Trial]
+    winner: Trial
+    contest: Contest
+    test: TestResult
+    registration: Registration
+
+
+def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
+    """Write the leaderboard and choose the winner, by validation accuracy alone.
+
+    Raises:
+        AutomlError: No trial left a model.
+    """
+    record.flush()
+    frame = compare.leaderboard(trials)
+    for path in compare.write_leaderboard(frame, run.directory):
+        record.recorder.log_artifact(path)
+    winner = compare.best(trials)
+    if winner is None:
+        reasons = sorted({trial.reason for trial in trials if trial.reason})
+        said = f" ({'; '.join(reasons[:3])})" if reasons else ""
+        remedy = "give it a larger budget, or look at the failed trials' reasons in MLflow"
+        raise AutomlError("search", f"no trial left a model{said}", remedy=remedy)
+    return winner
+
+
+def hold_contest(
+    run: Run, trials: list[Trial], winner: Trial, data: SearchData, record: Record
+) -> Contest:
+    """Compare each engine's best and the champion with statistics, on the validation images."""
+    from pipeline_lib.contest import hold
+
+    contest = hold(run.home, record.recorder.run_id, trials, winner, data)
+    path = run.directory / "comparisons.json"
+    path.write_text(json.dumps(contest.as_json(), indent=1) + "\n")
+    record.recorder.log_artifact(path)
+    return contest
+
+
+def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
+    """Draw the winner's network as PDF, SVG and PNG, and keep its printed form."""
+    from pipeline_lib.drawing import draw
+    from pipeline_lib.models import load_model
+
+    assert winner.model is not None
+    network = load_model(winner.model)
+    drawing = draw(network, data.shape, run.directory)
+    printed = run.directory / "architecture.txt"
+    printed.write_text(f"{network}\n")
+    for path in (drawing.pdf, drawing.svg, drawing.png, printed):
+        record.recorder.log_artifact(path)
+    return drawing
+
+
+def test_winner(
+    run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
+) -> TestResult:
+    """Open the test set for the winner, once, and keep what it says."""
+    from pipeline_lib.evaluation import evaluate_once
+
+    assert winner.model is not None
+    called = f"{run.name}/{winner.label}"
+    result = evaluate_once(
+        winner.model,
+        data.sealed_test_set,
+        data.dataset.classes,
+        run.home,
+        called,
+        contest.temperature,
+    )
+    path = run.directory / "test.json"
+    path.write_text(json.dumps(result.as_json(), indent=1) + "\n")
+    record.recorder.log_artifact(path)
+    assert result.calibration is not None
+    low, high = result.interval
+    figures = {
+        "test_accuracy": result.accuracy,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_calibration_error": result.calibration.error,
+        "test_calibration_error_scaled": result.calibration.error_scaled,
+        "test_set_reading": float(result.reading),
+        "val_accuracy": winner.val_accuracy or 0.0,
+    }
+    record.recorder.log_metrics(figures)
+    if result.reading > 1:
+        warning = "This was reading %d of this test set: the figure is no longer untouched"
+        _log.warning(warning, result.reading)
+    return result
+
+
+def register(
+    run: Run,
+    winner: Trial,
+    data: PreparedData,
+    contest: Contest,
+    test: TestResult,
+    record: Record,
+) -> Registration:
+    """Register the winner as challenger, and make it champion if the contest says so."""
+    from pipeline_lib.contest import decide
+    from pipeline_lib.promotion import promote_over
+    from pipeline_lib.registry import Candidate, model_name
+    from pipeline_lib.registry import register as register_version
+
+    assert winner.model is not None
+    dataset, before = run.config.dataset, contest.champion
+    address, decision = (
+        f"models:/{model_name(dataset)}",
+        decide(run.config.promote, contest, winner),
+    )
+    if before is not None and contest.is_champion:
+        return Registration(before.version, f"{address}@champion", None, decision.why)
+    version = register_version(
+        run.home,
+        Candidate(
+            winner.model,
+            dataset,
+            data.dataset.classes,
+            record.recorder.run_id,
+            {"val_accuracy": winner.val_accuracy or 0.0, "test_accuracy": test.accuracy},
+            contest.tags(winner),
+        ),
+    )
+    why = decision.why
+    if decision.promote:
+        seen = before.version if before else None
+        if promote_over(run.home, dataset, version, seen, why):
+            return Registration(version, f"{address}@champion", None, why)
+        why = "another run promoted its winner meanwhile; `automl promote` makes this one champion"
+    return Registration(version, None, f"{address}@challenger", why)
+
+
+def summary(run: Run, findings: Findings) -> dict[str, Any]:
+    """What a run found, as JSON values: counts by engine, the winner, and who is champion."""
+    winner, test, registered = findings.winner, findings.test, findings.registration
+    engines = {}
+    for engine in run.config.engines:
+        own = [trial for trial in findings.trials if trial.engine == engine]
+        top = compare.best(own)
+        engines[engine] = {**compare.counts(own), "best_val": top.val_accuracy if top else None}
+    return {
+        "name": run.name,
+        "dataset": run.config.dataset,
+        "engines": engines,
+        "winner": {
+            "engine": winner.engine,
+            "trial": winner.number,
+            "val_accuracy": winner.val_accuracy,
+            "test_accuracy": test.accuracy,
+            "test_interval": list(test.interval),
+            "parameters": winner.parameters,
+            "configuration": dict(winner.configuration),
+        },
+        "comparisons": findings.contest.as_json(),
+        "model": registered.model,
+        "challenger": registered.challenger,
+        "promotion": {"promoted": registered.model is not None, "why": registered.why},
+    }
