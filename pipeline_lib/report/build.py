@@ -1,0 +1,198 @@
+"""The report as one HTML text."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib.compare import leaderboard
+from pipeline_lib.report import hyperparameter_charts
+from pipeline_lib.report.charts import (
+    FRONT_SHOWN,
+    accuracy_against_cost,
+    accuracy_over_time,
+    engines_of,
+    pareto_front,
+    reliability,
+    rung_flow,
+)
+from pipeline_lib.report.figures import Chart, percent, short
+from pipeline_lib.trial import Trial, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jinja2 import Environment
+
+    from pipeline_lib.report.data import Picture, ReportData
+
+_MOST_REASONS = 12
+_SVG_PROLOGUE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)
+_SVG_SIZE = re.compile(r'(<svg\b[^>]*?)\swidth="([\d.]+)\w*"\s+height="[\d.]+\w*"')
+
+
+def build_report(data: ReportData) -> str:
+    """The report of a run: HTML that asks for nothing from disk or network.
+
+    plotly.js is inlined once, compressed; the browser unpacks it, which keeps the file near 2 MB.
+    """
+    engines = engines_of(data.trials)
+    charts, front = _charts(data, engines), pareto_front(data.trials)
+    figures = {chart.key: chart.figure for group in charts.values() for chart in group}
+    svg, width = _inline_svg(data.architecture_svg)
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            charts=charts,
+            studied=[engine for engine in engines if charts[engine]],
+            figures=figures,
+            board=board(data.trials),
+            front=front[:FRONT_SHOWN],
+            front_size=len(front),
+            engines=engines,
+            costs=[cost(data, engine) for engine in engines],
+            reasons=reasons(data.trials),
+            command=command(data),
+            worst=_most_mistaken(data.test.confusion),
+            svg=svg,
+            svg_width=width,
+            plotly=_packed_plotly(),
+            picture=_data_uri,
+        )
+    )
+
+
+def board(trials: tuple[Trial, ...]) -> list[dict[str, Any]]:
+    """The leaderboard's rows for people, `configuration` as one text."""
+    frame: pd.DataFrame = leaderboard(trials)
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    by_key = {(trial.engine, trial.number): trial for trial in trials}
+    for row in rows:
+        configuration = by_key[row["engine"], row["trial"]].configuration
+        row["configuration"] = [(name, short(value)) for name, value in configuration.items()]
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def cost(data: ReportData, engine: str) -> dict[str, Any]:
+    """What one engine spent: wall seconds, training seconds (one thread each), trials by state."""
+    own = [trial for trial in data.trials if trial.engine == engine]
+    states = Counter(trial.state for trial in own)
+    return {
+        "engine": engine,
+        "trials": len(own),
+        **{str(state): states[state] for state in TrialState if state != TrialState.RUNNING},
+        "wall": max(t.started + t.seconds for t in own) - min(t.started for t in own),
+        "cpu": sum(rung.seconds for trial in own for rung in trial.rungs),
+        "samples": sum(rung.samples for trial in own for rung in trial.rungs),
+    }
+
+
+def reasons(trials: tuple[Trial, ...]) -> list[tuple[str, str, str, int]]:
+    """Engine, state, reason and how many trials ended so; the most frequent first."""
+    found = Counter(
+        (trial.engine, str(trial.state), trial.reason) for trial in trials if trial.reason
+    )
+    return [(*key, count) for key, count in found.most_common(_MOST_REASONS)]
+
+
+def command(data: ReportData) -> str:
+    """The command line that runs the same search again."""
+    config = data.config
+    words = ["automl", "run", config.dataset, "--engine", config.engine]
+    words += ["--budget", f"{config.budget_seconds:g}s", "--space", config.space]
+    words += ["--sampler", config.sampler, "--workers", str(config.workers)]
+    if config.trials is not None:
+        words += ["--trials", str(config.trials)]
+    return shlex.join([*words, "--seed", str(config.seed)])
+
+
+def environment() -> Environment:
+    """jinja2 with our templates and our ways to write numbers; everything is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("pipeline_lib.report", "templates")
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "percent": percent,
+        "short": short,
+        "duration": duration,
+        "thousands": _thousands,
+        "script_json": _script_json,
+    }
+    return made
+
+
+def duration(seconds: float) -> str:
+    """Such as 48 s, 12 min 5 s, 3 h 20 min."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _thousands(number: float | None) -> str:
+    return "–" if number is None else f"{number:,.0f}"
+
+
+def _charts(data: ReportData, engines: list[str]) -> dict[str, list[Chart]]:
+    """Charts by the part of the page they stand in."""
+    return {
+        "time": [accuracy_over_time(data.trials)],
+        "pareto": accuracy_against_cost(data.trials, data.latency),
+        "rungs": [rung_flow(data.trials)],
+        "calibration": [reliability(data.test.calibration)] if data.test.calibration else [],
+        **{engine: hyperparameter_charts.charts(engine, data.trials) for engine in engines},
+    }
+
+
+def _inline_svg(document: str) -> tuple[str, float]:
+    """An SVG document as an element that scales with its width; and the width it had, in points."""
+    from markupsafe import Markup
+
+    if not document:
+        return "", 0.0
+    element = _SVG_PROLOGUE.sub("", document, count=1)
+    size = _SVG_SIZE.search(element)
+    if size:
+        element = _SVG_SIZE.sub(r"\1", element, count=1)
+    return Markup(element), float(size[2]) if size else 400.0
+
+
+def _most_mistaken(confusion: tuple[tuple[int, ...], ...]) -> int:
+    return max(n for true, row in enumerate(confusion) for at, n in enumerate(row) if at != true)
+
+
+def _data_uri(picture: Picture) -> str:
+    encoded = base64.b64encode(picture.path.read_bytes()).decode()
+    return f"data:image/png;base64,{encoded}"
+
+
+@lru_cache(1)
+def _packed_plotly() -> str:
+    script = files("plotly").joinpath("package_data/plotly.min.js").read_bytes()
+    return base64.b64encode(gzip.compress(script, mtime=0)).decode()
+
+
+def _script_json(value: Mapping[str, Any]) -> str:
+    """JSON that may stand inside a script element, where entities are not read."""
+    from markupsafe import Markup
+
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))

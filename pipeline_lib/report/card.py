@@ -1,0 +1,121 @@
+"""The model card: Markdown with a YAML head, in the layout of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline_lib.report.build import command
+from pipeline_lib.report.data import ReportData
+from pipeline_lib.report.figures import percent, short
+
+
+def build_card(data: ReportData) -> str:
+    """The card of the winner, to stand as README.md beside its weights."""
+    parts = [
+        f"---\n{_front_matter(data)}---",
+        f"# {data.config.dataset}: {data.winner.label}",
+        data.verdict,
+        "## What it is for",
+        f"An image classifier for {data.title}: {_shape(data)} with {len(data.test.classes)} "
+        "classes. It was found by an automated search and knows nothing but that data set: "
+        "pictures cropped, centred or lit otherwise are outside of what was measured.",
+        "## How well it does",
+        _evaluation(data),
+        "## How it was made",
+        _training(data),
+        "## How to use it",
+        _use(data),
+    ]
+    if data.statistics.sentences:
+        parts[7:7] = ["\n".join(f"- {each}" for each in data.statistics.sentences)]
+    if data.architecture_text:
+        parts += ["## Network", f"```\n{data.architecture_text.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(data: ReportData) -> str:
+    import yaml
+
+    dataset: dict[str, Any] = {"type": data.config.dataset, "name": data.title, "split": "test"}
+    metric = {"type": "accuracy", "value": round(data.test.accuracy, 6), "name": "Test accuracy"}
+    fields = {
+        "library_name": "pytorch",
+        "pipeline_tag": "image-classification",
+        "tags": ["automl", data.winner.engine, data.config.dataset],
+        "datasets": [data.config.dataset],
+        "metrics": ["accuracy"],
+        "model-index": [
+            {
+                "name": f"{data.name}/{data.winner.label}",
+                "results": [
+                    {
+                        "task": {"type": "image-classification", "name": "Image classification"},
+                        "dataset": dataset,
+                        "metrics": [metric],
+                    }
+                ],
+            }
+        ],
+    }
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _shape(data: ReportData) -> str:
+    from pipeline_lib.data.catalogue import find
+
+    channels, height, width = find(data.config.dataset).shape
+    return f"{height} × {width} pixels, {'grey' if channels == 1 else f'{channels} channels'},"
+
+
+def _evaluation(data: ReportData) -> str:
+    test = data.test
+    low, high = test.interval
+    reading = (
+        "It was the first reading of this test set."
+        if test.reading == 1
+        else f"It was reading {test.reading} of this test set: the figure is no longer untouched."
+    )
+    rows = [
+        f"| {c.name} | {c.support:,} | {percent(c.precision, 2)} | {percent(c.recall, 2)} "
+        f"| {percent(c.f1, 2)} |"
+        for c in test.classes
+    ]
+    return "\n".join(
+        [
+            f"Test accuracy {percent(test.accuracy, 2)}, 95 % interval {percent(low, 2)} to "
+            f"{percent(high, 2)} (Wilson, {test.size:,} images). {reading} Validation accuracy "
+            f"{percent(data.winner.val_accuracy or 0.0, 2)}, by which it was chosen.",
+            "",
+            "| class | images | precision | recall | F1 |",
+            "|---|---:|---:|---:|---:|",
+            *rows,
+        ]
+    )
+
+
+def _training(data: ReportData) -> str:
+    winner = data.winner
+    samples = winner.rungs[-1].samples if winner.rungs else 0
+    rows = [f"| {name} | {short(value)} |" for name, value in winner.configuration.items()]
+    return "\n".join(
+        [
+            f"Trained on {samples:,} samples; {winner.parameters or 0:,} parameters, "
+            f"{winner.multiply_adds or 0:,} multiply-adds an image. Chosen among "
+            f"{len(data.trials)} trials on validation data alone.",
+            "",
+            "| hyperparameter | value |",
+            "|---|---|",
+            *rows,
+            "",
+            "To run the same search again:",
+            "",
+            f"```\n{command(data)}\n```",
+        ]
+    )
+
+
+def _use(data: ReportData) -> str:
+    from pipeline_lib.report.build import environment
+
+    return environment().get_template("use.md.j2").render(data=data).strip()

@@ -1,0 +1,109 @@
+"""Figures as plotly.js takes them, without colours of their own.
+
+A colour is written as a token, `@accent`; the page puts in what light, dark or paper asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Figure = dict[str, Any]
+
+ACCENT, INK, MUTED, FAINT = "@accent", "@ink", "@muted", "@faint"
+_LEAST_ERROR = 1e-4
+_COARSE, _FINE = (5, 2, 1), (7, 5, 4, 3, 2, 1.5, 1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure and its words. `summary` says what it shows to those who cannot see it."""
+
+    key: str
+    title: str
+    summary: str
+    figure: Figure
+    height: int = 380  # CSS pixels
+    small: bool = False  # one of several in a row
+    least_width: int = 0  # CSS pixels below which it scrolls
+    note: str = ""
+
+
+def error(accuracy: float) -> float:
+    """Share of wrong answers, never 0: what a logarithmic axis can show."""
+    return max(1.0 - accuracy, _LEAST_ERROR)
+
+
+def accuracy_axis(accuracies: Iterable[float], title: str = "validation accuracy") -> Figure:
+    """A y axis in accuracy that spreads 98, 99 and 99.5 % as far apart as their errors are.
+
+    Values on it are errors, on a reversed logarithmic scale. It reaches from the best of
+    `accuracies` down to what nine tenths of them reach: a chart is about the good ones.
+    """
+    errors = sorted(error(accuracy) for accuracy in accuracies)
+    best = errors[0] if errors else 0.01
+    worst = errors[min(len(errors) - 1, int(len(errors) * 0.9))] if errors else 0.5
+    low, high = math.log10(best) - 0.08, math.log10(max(worst, best * 2.5)) + 0.06
+    shown = _between(_COARSE, low, high)
+    if len(shown) < 3:
+        shown = _between(_FINE, low, high)
+    return {
+        "type": "log",
+        "range": [min(high, 0.0), low],
+        "tickvals": shown,
+        "ticktext": [percent(1 - tick) for tick in shown],
+        "title": {"text": title},
+    }
+
+
+def log_axis(values: Iterable[float], title: str = "") -> Figure:
+    """A logarithmic x axis with few, plain labels: powers of ten, or in between."""
+    low, high = min(values := list(values)), max(values)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 2, 5), range(1, 10)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
+        if len(shown) > 2:
+            break
+    shown = shown[:: 1 + len(shown) // 6]
+    return {
+        "type": "log",
+        "range": [math.log10(low) - 0.06, math.log10(high) + 0.06],
+        "tickvals": shown,
+        "ticktext": [rounded(tick) for tick in shown],
+        "tickangle": 0,
+        "title": {"text": title},
+    }
+
+
+def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:
+    ticks = [step * 10.0**power for power in range(0, -5, -1) for step in steps]
+    return [tick for tick in ticks if low <= math.log10(tick) <= high and tick < 1]
+
+
+def percent(share: float, digits: int | None = None) -> str:
+    """99.5% of 0.995; as many digits as it needs, two at most."""
+    if digits is not None:
+        return f"{100 * share:.{digits}f}%"
+    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def short(value: object) -> str:
+    """A hyperparameter's value for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return str(value)
+
+
+def rounded(value: float) -> str:
+    """Two figures of a number, for axes: 0.0031, 140, 1.3M."""
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.3g}{letter}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"

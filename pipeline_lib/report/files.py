@@ -1,0 +1,282 @@
+"""The report on disk: what a run keeps for it, and its two files, made again at any time.
+
+Trials stay in the engines' storages and test figures in `test.json`; `summary.json` holds what
+neither does. A report is always built from these files, so that `automl report` and the run itself
+write the same one, and neither opens the test set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib import verdict
+from pipeline_lib.calibration import Bin
+from pipeline_lib.config import RunConfig, choice
+from pipeline_lib.data.catalogue import find
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.engines import make_engine
+from pipeline_lib.errors import EngineUnavailable, UserError
+from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
+from pipeline_lib.home import Home
+from pipeline_lib.report.build import build_report
+from pipeline_lib.report.card import build_card
+from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
+from pipeline_lib.report.data import Picture, ReportData, Section, Table
+from pipeline_lib.report.latency import milliseconds_per_image
+from pipeline_lib.run import Run
+from pipeline_lib.trial import Trial
+
+if TYPE_CHECKING:
+    from pipeline_lib.finish import Findings
+    from pipeline_lib.record import Record
+
+SUMMARY, TEST, MISTAKES = "summary.json", "test.json", "mistakes"
+REPORT, CARD = "report.html", "README.md"
+
+
+def keep(run: Run, findings: Findings, data: SearchData) -> Path:
+    """Write down, in `summary.json`, what a report needs and no other file of the run holds."""
+    from pipeline_lib.registry import model_name
+    from pipeline_lib.tracking import environment_tags
+
+    trials, winner = findings.trials, findings.winner
+    kept = {
+        "config": run.config.model_dump(mode="json"),
+        "digest": data.digest,
+        "winner": [winner.engine, winner.number],
+        "model": f"models:/{model_name(data.dataset)}/{findings.registration.version}",
+        "standing": verdict.standing(findings),
+        "statistics": asdict(_statistics(findings)),
+        "spaces": _spaces(run, {trial.engine for trial in trials}),
+        "latency": _latencies(trials, data.shape),
+        "environment": environment_tags(run.config.seed),
+    }
+    return _write(run.directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
+
+
+def load(home: Home, name: str) -> ReportData:
+    """What the report of a run says, from its files and its engines' storages.
+
+    Raises:
+        UserError: There is no such run, it has not finished, or a file of it is damaged.
+    """
+    choice("run", name, [*_by_age(home)])
+    directory = home.run(name)
+    kept, test = _read(directory / SUMMARY), _read(directory / TEST)
+    try:
+        return _thaw(home, name, kept, test)
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"is not what this version of automl writes ({type(error).__name__}: {error})"
+        raise UserError("report", problem, value=str(directory / SUMMARY)) from error
+
+
+def write(directory: Path, data: ReportData) -> list[Path]:
+    """Write `report.html` and the model card, `README.md`; each appears whole or not at all."""
+    page, card = build_report(data), build_card(data)
+    return [_write(directory / REPORT, page), _write(directory / CARD, card)]
+
+
+def publish(run: Run, findings: Findings, data: SearchData, record: Record) -> Path:
+    """Keep what a report needs, write it and the model card, and put all of it into MLflow."""
+    kept = keep(run, findings, data)
+    written = write(run.directory, load(run.home, run.name))
+    for path in (*written, kept):
+        record.recorder.log_artifact(path)
+    return written[0]
+
+
+def latest(home: Home) -> str:
+    """Name of the run that finished last.
+
+    Raises:
+        UserError: None has.
+    """
+    finished = [name for name in _by_age(home) if (home.run(name) / SUMMARY).exists()]
+    if not finished:
+        remedy = "`automl run` makes one; --home or AUTOML_HOME says where to look"
+        raise UserError("report", "no run has finished", value=str(home.root), remedy=remedy)
+    return finished[0]
+
+
+def _by_age(home: Home) -> list[str]:
+    """Names of runs, the latest first."""
+    runs = home.root / "runs"
+    if not runs.is_dir():
+        return []
+    found = [path for path in runs.iterdir() if path.is_dir()]
+    return [path.name for path in sorted(found, key=_changed, reverse=True)]
+
+
+def _changed(directory: Path) -> float:
+    summary = directory / SUMMARY
+    return (summary if summary.exists() else directory).stat().st_mtime
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        problem = f"the run left no {path.name}"
+        remedy = "let it finish: `automl run … --name` continues a run that was stopped"
+        raise UserError("report", problem, value=path.parent.name, remedy=remedy) from error
+    except ValueError as error:
+        raise UserError("report", f"is damaged ({error})", value=str(path)) from error
+    return found
+
+
+def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any]) -> ReportData:
+    config = RunConfig.parse(kept["config"])
+    run = Run(config, name, home)
+    dataset = find(config.dataset)
+    trials = [trial for engine in config.engines for trial in _trials(run, engine, kept["digest"])]
+    winners = [t for t in trials if [t.engine, t.number] == kept["winner"]]
+    if not winners:
+        remedy = f"restore {home.study(name)}"
+        problem = f"the study of {name!r} no longer holds its winner"
+        raise UserError("report", problem, remedy=remedy)
+    result = _test_result(test)
+    directory = run.directory
+    return ReportData(
+        name=name,
+        title=dataset.title,
+        config=config,
+        verdict=verdict.sentence(run, winners[0], result),
+        standing=kept["standing"],
+        trials=tuple(trials),
+        winner=winners[0],
+        test=result,
+        readings=tuple(readings(home, kept["digest"])),
+        model=kept["model"],
+        architecture_svg=_text(directory / "architecture.svg"),
+        architecture_text=_text(directory / "architecture.txt"),
+        spaces=kept["spaces"],
+        latency=kept["latency"],
+        environment=kept["environment"],
+        statistics=_section(kept["statistics"]),
+        mistakes=_pictures(result, directory / MISTAKES),
+    )
+
+
+def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
+    """All trials of an engine's study; reading them needs no data, so none are looked for."""
+    dataset, config = find(run.config.dataset), run.config
+    nowhere = Path()
+    data = SearchData(
+        dataset=dataset.name,
+        digest=digest,
+        shape=dataset.shape,
+        classes=dataset.classes,
+        images=nowhere,
+        labels=nowhere,
+        seed=config.seed,
+        validation_share=config.validation_share,
+    )
+    return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
+
+
+def _test_result(fields: Mapping[str, Any]) -> TestResult:
+    calibration = fields["calibration"]
+    return TestResult(
+        **{
+            **fields,
+            "interval": tuple(fields["interval"]),
+            "classes": tuple(ClassResult(**each) for each in fields["classes"]),
+            "confusion": tuple(tuple(row) for row in fields["confusion"]),
+            "calibration": calibration and _calibration(calibration),
+            "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
+        }
+    )
+
+
+def _calibration(fields: Mapping[str, Any]) -> Calibration:
+    bins = {name: tuple(Bin(**each) for each in fields[name]) for name in ("bins", "bins_scaled")}
+    return Calibration(**{**fields, **bins})
+
+
+def _pictures(test: TestResult, directory: Path) -> tuple[Picture, ...]:
+    """The mistakes that left a picture, named by its place in the test set."""
+    found = ((mistake, directory / f"{mistake.image:05d}.png") for mistake in test.mistakes)
+    return tuple(
+        Picture(path, f"{m.label}, taken for {m.predicted} ({m.confidence:.0%} sure)")
+        for m, path in found
+        if path.exists()
+    )
+
+
+def _statistics(findings: Findings) -> Section:
+    contest = findings.contest
+    rows = tuple(
+        (
+            f"{c.a} and {c.b}",
+            f"{100 * c.difference:+.2f}",
+            f"{100 * c.interval[0]:+.2f} to {100 * c.interval[1]:+.2f}",
+            f"{c.p:.4f}",
+            f"{c.adjusted_p:.4f}",
+            f"{100 * c.detectable:.2f}",
+        )
+        for c in contest.comparisons
+    )
+    head = ("models", "difference", "95 % interval", "p", "p, Holm", "can be seen from")
+    caption = f"Paired on the same {contest.size:,} validation images; differences in points"
+    ended = tuple(each if each.endswith(".") else f"{each}." for each in contest.sentences())
+    return Section(ended, (Table(caption, head, rows),) if rows else ())
+
+
+def _section(fields: Mapping[str, Any]) -> Section:
+    return Section(
+        tuple(fields["sentences"]),
+        tuple(
+            Table(each["caption"], tuple(each["head"]), tuple(tuple(row) for row in each["rows"]))
+            for each in fields["tables"]
+        ),
+    )
+
+
+def _spaces(run: Run, engines: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """The search spaces of the engines that searched, described as `automl space` does."""
+    described: dict[str, list[dict[str, Any]]] = {}
+    if "optuna" in engines:
+        from pipeline_lib.engines import optuna_engine
+
+        described["optuna"] = optuna_engine.describe_space(
+            run.config.space, run.config.budget_seconds
+        )
+    if "autopytorch" in engines:
+        from pipeline_lib.engines.autopytorch import engine, spaces
+
+        updates = spaces.parse_updates(run.config.search_space_updates)
+        try:
+            found = engine.describe_space(run.home, run.config.space, updates)
+        except EngineUnavailable:  # its environment has gone since it searched
+            return described
+        described["autopytorch"] = found["hyperparameters"]
+    return described
+
+
+def _latencies(trials: list[Trial], shape: tuple[int, int, int]) -> dict[str, float]:
+    """Milliseconds an image, by label, of the networks that the Pareto front names."""
+    return {
+        trial.label: round(milliseconds_per_image(trial.model, shape), 4)
+        for trial in pareto_front(trials)[:FRONT_SHOWN]
+        if trial.model is not None
+    }
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
