@@ -38,17 +38,15 @@ def test_errors_cross_process_borders_whole(kind):
 
 
 def test_the_tree_in_the_docstring_is_the_tree():
-    drawn = {
-        line.split()[-1 - line.split()[::-1].index(name)]: line.index(name)
-        for name in (kind.__name__ for kind in ALL)
-        for line in errors.__doc__.splitlines()
-        if name in line.split()
-    }
-    assert drawn.keys() == {kind.__name__ for kind in ALL}
-    indents = {0: 4, 1: 8, 2: 12}
-    for kind in ALL:
-        depth = len(kind.__mro__) - len(AutomlError.__mro__)
-        assert drawn[kind.__name__] == indents[depth]
+    drawn = {}
+    for line in errors.__doc__.splitlines()[2:]:
+        name = (
+            line.replace("─", " ").replace("│", " ").replace("├", " ").replace("└", " ").split()[0]
+        )
+        drawn[name] = line.index(name)
+    root = drawn["AutomlError"]
+    depths = {kind.__name__: len(kind.__mro__) - len(AutomlError.__mro__) for kind in ALL}
+    assert {name: (column - root) // 4 for name, column in drawn.items()} == depths
 
 
 def test_what_the_user_can_mend_is_a_user_error():
