@@ -43,7 +43,9 @@ class RunConfig(BaseModel):
         None, description="Search trials at most; empty leaves the clock as the only limit."
     )
     sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
-    space: str = Field("default", description="Search space: 'default', or 'book' for the chapter's.")
+    space: str = Field(
+        "default", description="Search space: 'default', or 'book' for the chapter's."
+    )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=available_cores, description="Trials that run at the same time."
     )
@@ -127,7 +129,9 @@ def choice(field: str, value: str, known: Any, whose: str = "") -> str:
     near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(known)
-    raise ConfigurationError(field, f"is unknown{whose}", value=value, remedy=f"{hint}choose from {listed}")
+    raise ConfigurationError(
+        field, f"is unknown{whose}", value=value, remedy=f"{hint}choose from {listed}"
+    )
 
 
 def parse_seconds(text: str, field: str = "budget") -> float:
