@@ -195,7 +195,8 @@ def _tries(contest: Contest, champion_tags: Mapping[str, str]) -> int:
     more looks better still. Split into fields as large as the champion's, the run had so many
     tries at beating it by luck: Bonferroni's bound over them keeps false promotions rare.
     """
-    return math.ceil(contest.chosen_from / max(int(champion_tags.get(CHOSEN_FROM_TAG, 1)), 1))
+    field = max(int(champion_tags.get(CHOSEN_FROM_TAG, 1)), 1)
+    return max(math.ceil(contest.chosen_from / field), 1)
 
 
 def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str]) -> Decision:

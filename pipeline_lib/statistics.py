@@ -43,8 +43,8 @@ class Comparison:
         between = f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
         found = f"95 % interval {between}, {_p_value(self.adjusted_p)}"
         if self.shown:
-            better = f"{self.a} is better than {self.b} by {100 * self.difference:.2f} points"
-            return f"{better}, {found}"
+            better = f"{self.a[:1].upper()}{self.a[1:]} is better than {self.b}"
+            return f"{better} by {100 * self.difference:.2f} points, {found}"
         return (
             f"No difference shown between {self.a} and {self.b} "
             f"({100 * self.difference:+.2f} points, {found}); at this validation size differences "

@@ -91,6 +91,9 @@ def test_the_best_of_many_more_needs_more_evidence() -> None:
     many = decide("significant", contest(found, chosen_from=60), WINNER)
     assert not many.promote
     assert "the best of 60, 6 times as many as the champion was chosen from" in many.why
+    none_ended = contest(found, chosen_from=0)  # the best of pruned ones is the best of one
+    assert decide("significant", none_ended, WINNER).promote
+    assert not decide("significant", contest(pair(0.06, 0.002), chosen_from=0), WINNER).promote
     unknown = a_champion()
     unknown = replace(unknown, tags={"split_digest": "s"})  # says not how it was chosen
     assert not decide("significant", contest(found, champion=unknown), WINNER).promote

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
+from pipeline_lib.calibration import expected_calibration_error, reliability
 from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation import evaluate_once, readings, summarise
@@ -117,6 +118,39 @@ def test_a_model_is_measured_on_all_real_test_images_and_entered(small_mnist, ke
     (entry,) = readings(home, small_mnist.digest)
     assert entry["model"] == "run/optuna-0001"
     assert entry["dataset"] == "mnist"
+
+
+def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, kept, home):
+    result = evaluate_once(kept, small_mnist.sealed_test_set, DIGITS, home, "m", temperature=2.0)
+    assert len(readings(home, small_mnist.digest)) == 1
+    sealed = small_mnist.directory / "sealed"
+    images = torch.from_numpy(np.load(sealed / "test_images.npy"))
+    labels = np.load(sealed / "test_labels.npy")
+    logits = predict(load_model(kept), images)
+
+    found = result.calibration
+    assert found.temperature == 2.0
+    assert found.bins == reliability(logits.numpy(), labels)
+    assert found.bins_scaled == reliability(logits.numpy(), labels, 2.0)
+    assert found.error == expected_calibration_error(found.bins)
+    assert found.error_scaled == expected_calibration_error(found.bins_scaled) != found.error
+    assert f"{found.error:.2%}, {found.error_scaled:.2%} at the temperature 2.00" in (
+        found.sentence()
+    )
+
+    assert len(result.robustness) == 3
+    assert all(0 <= accuracy <= 1 for accuracy in result.robustness.values())
+
+    chances = logits.softmax(1)
+    sure = [mistake.confidence for mistake in result.mistakes]
+    assert len(sure) == 25
+    assert sure == sorted(sure, reverse=True)
+    wrong = chances.argmax(1).numpy() != labels
+    assert sure[0] == pytest.approx(float(chances.max(1).values[wrong].max()), abs=1e-6)
+    for mistake in result.mistakes:
+        assert mistake.label == str(labels[mistake.image]) != mistake.predicted
+        assert mistake.predicted == str(int(chances[mistake.image].argmax()))
+    json.dumps(result.as_json())
 
 
 def test_readings_are_counted_for_each_data_set_apart(small_mnist, kept, home):

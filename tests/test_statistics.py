@@ -180,6 +180,7 @@ def test_a_difference_in_words():
         "Optuna #41 is better than Auto-PyTorch #7 by 0.62 points, "
         "95 % interval 0.31–0.94, p = 0.0002"
     )
+    assert comparison(a="champion v3").sentence().startswith("Champion v3 is better than")
     assert comparison(adjusted_p=1e-9).sentence().endswith("p < 0.0001")
 
 
