@@ -19,6 +19,7 @@ Promote = Literal["significant", "better", "never"]
 SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
 """Search spaces by engine. `default` and `book` are known to both."""
 
+_LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -64,7 +65,13 @@ class RunConfig(BaseModel):
     data: str | None = Field(
         None, description="Directory that already holds the data set in torchvision's layout."
     )
-
+    trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(
+        None,
+        description="Seconds that a rung of a trial may take; empty: the budget, at least 300.",
+    )
+    trial_memory: Annotated[int, Field(ge=512, le=2**20)] = Field(
+        2048, description="MiB that a trial may take beyond what its process starts with; on Linux."
+    )
     promote: Promote = Field(
         "significant",
         description="When the winner replaces the champion: shown to be better, better, or never.",
@@ -111,6 +118,11 @@ class RunConfig(BaseModel):
             remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
             raise ConfigurationError("name", "is not a plain name", value=value, remedy=remedy)
         return value
+
+    @property
+    def rung_seconds(self) -> float:
+        """Seconds after which a rung is killed: far more than a healthy one takes."""
+        return self.trial_seconds or max(_LONG_ENOUGH_SECONDS, self.budget_seconds)
 
     @property
     def engines(self) -> tuple[str, ...]:

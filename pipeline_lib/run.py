@@ -58,6 +58,8 @@ class Run:
             workers=max(1, (self.config.workers or 1) // engines),
             seed=self.config.seed,
             directory=self.home.study(self.name) / engine,
+            trial_seconds=self.config.rung_seconds,
+            trial_memory=self.config.trial_memory,
         )
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
 import signal
 import sys
+import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +30,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
 
 _JOIN_SECONDS = 5.0
+_NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class TrialJob:
     configuration: Configuration
     seed: int
     directory: Path  # where the weights of the last rung are kept
+    seconds: float = 3600.0  # for one rung
+    memory: int = 2048  # MiB beyond what the process starts with
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class TrialWorker:
     def __init__(self, job: TrialJob) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
         self.size: Size | None = None
+        self._limit = job.seconds
+        self._asked = time.monotonic()
         self._process: ForkServerProcess = _CONTEXT.Process(
             target=_work, args=(theirs, job), daemon=True
         )
@@ -71,8 +78,14 @@ class TrialWorker:
 
     def request(self, samples: int) -> None:
         """Ask for a rung at this fidelity; its result makes `connection` readable."""
+        self._asked = time.monotonic()
         with suppress(OSError):  # It died; `receive` tells of what.
             self.connection.send_bytes(json.dumps({"samples": samples}).encode())
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the rung asked for takes longer than it may."""
+        return time.monotonic() - self._asked > self._limit
 
     def receive(self) -> Rung:
         """The rung that was asked for.
@@ -132,13 +145,39 @@ class _ParentGone(Exception):
 def _work(connection: Connection, job: TrialJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
+        limit_memory(job.memory)
         _train(connection, job)
     except (EOFError, BrokenPipeError, _ParentGone):
         return
     except (AutomlError, MemoryError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else ""
-        text = reason if isinstance(error, AutomlError) else f"{type(error).__name__}: {reason}"
-        connection.send_bytes(json.dumps({"failed": text}).encode())
+        _say_why(connection, job, error)
+    except Exception as error:  # A mistake in our code: its trace goes to the log as well.
+        _say_why(connection, job, error)
+        raise
+
+
+def _say_why(connection: Connection, job: TrialJob, error: Exception) -> None:
+    reason = str(error).splitlines()[0] if str(error) else ""
+    text = reason if isinstance(error, AutomlError) else f"{type(error).__name__}: {reason}"
+    if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
+        text = f"needs more than {job.memory} MiB (trial_memory): {text}"
+    connection.send_bytes(json.dumps({"failed": text}).encode())
+
+
+def limit_memory(mebibytes: int) -> None:
+    """Let this process allocate so much more, on Linux; then allocations fail.
+
+    The limit is on data (RLIMIT_DATA), not on addresses: torch maps gigabytes that it never
+    touches. macOS does not enforce such limits, so nothing is done there.
+    """
+    if sys.platform != "linux":
+        return
+    status = Path("/proc/self/status").read_text()
+    held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held * 2**10 + mebibytes * 2**20
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
 
 
 def _train(connection: Connection, job: TrialJob) -> None:

@@ -32,6 +32,8 @@ class SearchRequest:
         workers: Trials that may run at the same time, ≥ 1; each uses one thread.
         seed: Reaches sampler, initialisation, shuffling and augmentation.
         directory: The engine's storage and the files of its trials.
+        trial_seconds: What one rung may take before its process is killed. Seconds, > 0.
+        trial_memory: What a trial may allocate beyond what its process starts with. MiB, > 0.
     """
 
     study: str
@@ -43,6 +45,8 @@ class SearchRequest:
     workers: int
     seed: int
     directory: Path
+    trial_seconds: float = 3600.0
+    trial_memory: int = 2048
 
 
 class Engine(Protocol):

@@ -152,6 +152,9 @@ class _Search:
                 ready = wait([run.worker.connection for run in self.running], _POLL_SECONDS)
                 for run in [r for r in self.running if r.worker.connection in ready]:
                     self._hear(run)
+                for run in [r for r in self.running if r.worker.is_overdue]:
+                    problem = f"no end of a rung within {self.request.trial_seconds:g} s"
+                    self._end(run, TrialState.FAILED, f"{problem} (trial_seconds)")
                 if self.stop.is_set():
                     break
                 self._fill()
@@ -219,6 +222,8 @@ class _Search:
             configuration=trial.configuration,
             seed=trial_seed(self.request.seed, trial.number),
             directory=model_directory(self.request.directory, trial.number),
+            seconds=self.request.trial_seconds,
+            memory=self.request.trial_memory,
         )
         run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
         self.running.append(run)

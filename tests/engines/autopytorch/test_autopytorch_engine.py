@@ -139,10 +139,9 @@ def test_preprocessing_without_a_counterpart_fails_its_trial_with_the_reason(
 
 
 def test_an_evaluation_is_held_to_its_memory(
-    engine: AutoPytorchEngine, make_request: Requests, monkeypatch: pytest.MonkeyPatch
+    engine: AutoPytorchEngine, make_request: Requests
 ) -> None:
-    monkeypatch.setattr("pipeline_lib.engines.autopytorch.engine.MEMORY_MB", 8)
-    (trial,) = run_search(engine, make_request(trials=1)).trials
+    (trial,) = run_search(engine, replace(make_request(trials=1), trial_memory=8)).trials
     assert (trial.state, trial.reason) == (TrialState.FAILED, "it needed more than 8 MB")
 
 
