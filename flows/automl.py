@@ -56,6 +56,8 @@ def automl(
     name: str | None = None,
     validation_share: float = 0.1,
     data: str | None = None,
+    trial_seconds: float | None = None,
+    trial_memory: int = 2048,
     promote: Literal["significant", "better", "never"] = "significant",
 ) -> dict[str, Any]:
     """Find the best classifier of a data set within a budget, and measure it once.
@@ -73,6 +75,8 @@ def automl(
         name: Name of the study; an existing one is continued. Empty makes one up.
         validation_share: Share of the training data held out for selection, in (0, 1).
         data: Directory that already holds the data set in torchvision's layout.
+        trial_seconds: Seconds that one rung of a trial may take; empty: the budget, at least 300.
+        trial_memory: MiB that a trial may take beyond what its process starts with; on Linux.
         promote: When the winner replaces the champion: significant (shown to be better on the same
             validation images), better (more accurate there), or never.
     """

@@ -40,8 +40,6 @@ from pipeline_lib.trial import Configuration, Epoch, Rung, Trial, TrialState
 
 _log = logging.getLogger("automl")
 
-MEMORY_MB = 1500
-"""What one evaluation may allocate beyond what it starts with."""
 _OVERTIME = 20.0
 """Seconds after the deadline at which a worker that has not ended is killed."""
 _POLL_SECONDS = 0.2
@@ -297,8 +295,8 @@ class _Search:
             "validation_index": str(self.work / "validation_index.npy"),
             "seed": (request.seed + before) % 2**31,  # a continued study must not repeat itself
             "seconds": request.deadline - time.monotonic(),
-            "evaluation_seconds": max(10.0, request.budget_seconds / 2),
-            "memory_mb": MEMORY_MB,
+            "evaluation_seconds": min(request.trial_seconds, max(10.0, request.budget_seconds / 2)),
+            "memory_mb": request.trial_memory,
             "workers": request.workers,
             "min_epochs": low,
             "max_epochs": high,
