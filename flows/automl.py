@@ -110,7 +110,7 @@ def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record
     registration = register(run, winner, prepared, contest, test, record)
     findings = Findings(found, winner, contest, test, registration)
     return {
-        **report(run, findings, record),
+        **report(run, findings, visible, record),
         "leaderboard": str(run.directory / "leaderboard.csv"),
         "artifacts": {"diagram_pdf": str(drawing.pdf), "diagram_svg": str(drawing.svg)},
     }

@@ -83,6 +83,22 @@ def up(
 
 
 @app.command()
+def report(
+    run: Annotated[str | None, typer.Argument(help="Name of a run. [default: the latest]")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Write the report and the model card of a run again, and say where they are."""
+    from pipeline_lib.home import Home
+    from pipeline_lib.report.files import latest, load, write
+
+    _use_home(home)
+    here = Home.from_environment()
+    name = run or latest(here)
+    for path in write(here.run(name), load(here, name)):
+        typer.echo(path)
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="models:/automl-mnist@champion, or a data set.")],
     images: Annotated[list[Path], typer.Argument(help="PNG files.")],

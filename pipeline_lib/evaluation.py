@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import io
 import json
 import os
 import time
@@ -60,6 +62,7 @@ class Mistake:
     label: str
     predicted: str
     confidence: float  # in [0, 1]
+    picture: str  # the image itself: a PNG file in base64
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def evaluate_once(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),
         robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
-        mistakes=_mistakes(logits, labels, classes),
+        mistakes=_mistakes(logits, images, labels, classes),
     )
 
 
@@ -169,7 +172,10 @@ def _calibration(
 
 
 def _mistakes(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]
+    logits: npt.NDArray[np.float32],
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
 ) -> tuple[Mistake, ...]:
     import numpy as np
     from scipy.special import softmax
@@ -179,9 +185,25 @@ def _mistakes(
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
     return tuple(
-        Mistake(int(i), classes[labels[i]], classes[predicted[i]], float(confidence[i]))
+        Mistake(
+            image=int(i),
+            label=classes[labels[i]],
+            predicted=classes[predicted[i]],
+            confidence=float(confidence[i]),
+            picture=_png(images[i]),
+        )
         for i in worst
     )
+
+
+def _png(image: npt.NDArray[np.uint8]) -> str:
+    """An image (C, H, W) with one or three channels as a PNG file in base64."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)  # (H, W) or (H, W, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def readings(home: Home, digest: str) -> list[Mapping[str, Any]]:

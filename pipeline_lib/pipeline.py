@@ -26,7 +26,7 @@ class Outcome:
 
     run_id: str  # of the pipeline's run in MLflow
     findings: finish.Findings
-    directory: Path  # leaderboard, diagrams, test figures
+    directory: Path  # report, model card, leaderboard, diagrams, test figures
 
     @property
     def trials(self) -> list[Trial]:
@@ -58,6 +58,8 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         UserError: The data cannot be had, the home not be written, or the study is another's.
         AutomlError: No trial left a model.
     """
+    from pipeline_lib.report.files import publish
+
     run = stages.Run.begin(config, home or Home.from_environment())
     with stoppable() as stop, Record(run) as record:
         data = stages.load_data(run, record)
@@ -82,4 +84,5 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         test = finish.test_winner(run, winner, data, contest, record)
         registration = finish.register(run, winner, data, contest, test, record)
         findings = finish.Findings(trials, winner, contest, test, registration)
+        publish(run, findings, visible, record)
         return Outcome(record.recorder.run_id, findings, run.directory)

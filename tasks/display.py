@@ -80,6 +80,7 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     role = "champion" if outcome["promotion"]["promoted"] else "challenger only"
     out.print(f"[bold]Standing[/]    {role}: {outcome['promotion']['why']}")
     out.print(f"[bold]Diagram[/]     {outcome['artifacts']['diagram_pdf']}")
+    out.print(f"[bold]Report[/]      {outcome['report']}")
     out.print(f"[bold]Seconds[/]     {', '.join(f'{k} {v:.0f}' for k, v in seconds.items())}")
     out.print("\nBrowse it in Prefect and MLflow: [bold]automl up[/]")
 

@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import math
 import os
@@ -11,12 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from pipeline_lib.calibration import expected_calibration_error, reliability
 from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.errors import ModelError
-from pipeline_lib.evaluation import evaluate_once, readings, summarise
+from pipeline_lib.evaluation import _mistakes, evaluate_once, readings, summarise
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, design, load_model, save_model
 from pipeline_lib.training import predict
@@ -151,6 +154,31 @@ def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, 
         assert mistake.label == str(labels[mistake.image]) != mistake.predicted
         assert mistake.predicted == str(int(chances[mistake.image].argmax()))
     json.dumps(result.as_json())
+
+
+def test_the_most_confident_mistakes_are_kept_as_pictures(small_mnist, kept, home):
+    result = evaluate_once(kept, small_mnist.sealed_test_set, DIGITS, home, "run/optuna-0001")
+    sealed = small_mnist.directory / "sealed"
+    images, labels = np.load(sealed / "test_images.npy"), np.load(sealed / "test_labels.npy")
+    logits = predict(load_model(kept), torch.from_numpy(images))
+    sure, predicted = logits.softmax(1).max(1)
+    wrong = np.flatnonzero(predicted.numpy() != labels)
+    assert len(result.mistakes) == 25 < len(wrong)
+    assert result.mistakes[0].confidence == pytest.approx(float(sure[wrong].max()))
+    confidences = [mistake.confidence for mistake in result.mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+    for mistake in result.mistakes:
+        assert mistake.label == DIGITS[labels[mistake.image]]
+        assert mistake.predicted == DIGITS[predicted[mistake.image]] != mistake.label
+        with Image.open(io.BytesIO(base64.b64decode(mistake.picture))) as picture:
+            assert np.array_equal(np.asarray(picture), images[mistake.image][0])
+
+
+def test_a_mistake_in_colour_is_kept_in_colour():
+    pixels = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (N, C, H, W)
+    (mistake,) = _mistakes(np.eye(2, dtype=np.float32), pixels, np.array([0, 0]), ("a", "b"))
+    with Image.open(io.BytesIO(base64.b64decode(mistake.picture))) as picture:
+        assert np.array_equal(np.asarray(picture), pixels[1].transpose(1, 2, 0))
 
 
 def test_readings_are_counted_for_each_data_set_apart(small_mnist, kept, home):

@@ -2,10 +2,9 @@
 
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
-from pipeline_lib.report.data import Picture, ReportData, Section, Table
+from pipeline_lib.report.data import ReportData, Section, Table
 
 __all__ = [
-    "Picture",
     "ReportData",
     "Section",
     "Table",

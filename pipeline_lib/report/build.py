@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Environment
 
-    from pipeline_lib.report.data import Picture, ReportData
+    from pipeline_lib.report.data import ReportData
 
 _MOST_REASONS = 12
 _SVG_PROLOGUE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)
@@ -66,7 +66,6 @@ def build_report(data: ReportData) -> str:
             svg=svg,
             svg_width=width,
             plotly=_packed_plotly(),
-            picture=_data_uri,
         )
     )
 
@@ -178,11 +177,6 @@ def _inline_svg(document: str) -> tuple[str, float]:
 
 def _most_mistaken(confusion: tuple[tuple[int, ...], ...]) -> int:
     return max(n for true, row in enumerate(confusion) for at, n in enumerate(row) if at != true)
-
-
-def _data_uri(picture: Picture) -> str:
-    encoded = base64.b64encode(picture.path.read_bytes()).decode()
-    return f"data:image/png;base64,{encoded}"
 
 
 @lru_cache(1)

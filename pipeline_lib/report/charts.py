@@ -68,17 +68,9 @@ def accuracy_over_time(trials: Sequence[Trial]) -> Chart:
         marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.4}
         line = {"shape": "hv", "width": 2.5, "color": colour, "dash": dash}
         best = {"x": [*times, seconds / length], "y": list(accumulate([*errors, 1.0], min))}
-        traces += [
-            _points(f"{engine}, trials", times, own, marker),
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": f"{engine}, best so far",
-                **best,
-                "hoverinfo": "skip",
-                "line": line,
-            },
-        ]
+        traces.append(_points(f"{engine}, trials", times, own, marker))
+        drawn = {"type": "scatter", "mode": "lines", "name": f"{engine}, best so far"}
+        traces.append({**drawn, **best, "line": line, "hoverinfo": "skip"})
         said.append(f"{engine} reached {percent(1 - min(errors), 2)}")
     axis = accuracy_axis(trial.val_accuracy or 0.0 for trial in measured)
     x_axis = {"title": {"text": unit}, "rangemode": "tozero"}

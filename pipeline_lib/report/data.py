@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
@@ -30,14 +29,6 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A PNG file and what it shows."""
-
-    path: Path
-    caption: str
-
-
-@dataclass(frozen=True)
 class ReportData:
     """Everything one report shows.
 
@@ -55,7 +46,6 @@ class ReportData:
         latency: Milliseconds for one image on one thread, by `Trial.label`, where measured.
         environment: Tags that say which code, packages and machine.
         statistics: Which model is shown to be better, on validation data.
-        mistakes: The test images that were mistaken most confidently.
     """
 
     name: str
@@ -74,4 +64,3 @@ class ReportData:
     latency: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     statistics: Section = Section()
-    mistakes: tuple[Picture, ...] = ()

@@ -26,7 +26,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
-from pipeline_lib.report.data import Picture, ReportData, Section, Table
+from pipeline_lib.report.data import ReportData, Section, Table
 from pipeline_lib.report.latency import milliseconds_per_image
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline_lib.finish import Findings
     from pipeline_lib.record import Record
 
-SUMMARY, TEST, MISTAKES = "summary.json", "test.json", "mistakes"
+SUMMARY, TEST = "summary.json", "test.json"
 REPORT, CARD = "report.html", "README.md"
 
 
@@ -158,7 +158,6 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         latency=kept["latency"],
         environment=kept["environment"],
         statistics=_section(kept["statistics"]),
-        mistakes=_pictures(result, directory / MISTAKES),
     )
 
 
@@ -196,16 +195,6 @@ def _test_result(fields: Mapping[str, Any]) -> TestResult:
 def _calibration(fields: Mapping[str, Any]) -> Calibration:
     bins = {name: tuple(Bin(**each) for each in fields[name]) for name in ("bins", "bins_scaled")}
     return Calibration(**{**fields, **bins})
-
-
-def _pictures(test: TestResult, directory: Path) -> tuple[Picture, ...]:
-    """The mistakes that left a picture, named by its place in the test set."""
-    found = ((mistake, directory / f"{mistake.image:05d}.png") for mistake in test.mistakes)
-    return tuple(
-        Picture(path, f"{m.label}, taken for {m.predicted} ({m.confidence:.0%} sure)")
-        for m, path in found
-        if path.exists()
-    )
 
 
 def _statistics(findings: Findings) -> Section:

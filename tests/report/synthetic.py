@@ -25,6 +25,11 @@ DIAGRAM = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 """
 
 
+PNG = (  # one grey pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+
+
 def report_data(trials: int = 500, **changes: object) -> ReportData:
     """A run with so many trials, three fifths of them by Optuna."""
     draw = random.Random(7)
@@ -92,7 +97,7 @@ def test_result(draw: random.Random) -> TestResult:
     return replace(
         summarise(labels, predicted, tuple("0123456789"), reading=2),
         calibration=Calibration(0.8, *errors, bins=plain, bins_scaled=scaled),
-        mistakes=(Mistake(2130, "4", "9", 0.987), Mistake(247, "4", "6", 0.953)),
+        mistakes=(Mistake(2130, "4", "9", 0.987, PNG), Mistake(247, "4", "6", 0.953, PNG)),
         robustness={"shifted by up to 2 pixels": 0.9931, "with noise of 25 in 255": 0.9874},
     )
 

@@ -103,7 +103,8 @@ const byId = (id) => document.getElementById(id);
   const paperWidth = (plot) => plot.closest(".pair, .grid") ? 320 : 660;
   const paint = (width = () => undefined) => {
     const figure = painted();
-    for (const plot of plots) Plotly.react(plot, ...figure(plot, width(plot)), settings);
+    // Anew: where the width changes, an updated plot keeps the old place of its legend.
+    for (const plot of plots) Plotly.newPlot(plot, ...figure(plot, width(plot)), settings);
   };
   const figure = painted();
   for (const plot of plots) {
