@@ -20,12 +20,10 @@ class Clock:
     Attributes:
         deadline: `time.monotonic()` at which the search ends.
         min_epochs: Fewer are not worth a start.
-        grace: Seconds after the deadline at which what still runs is cut off all the same.
     """
 
     deadline: float
     min_epochs: int
-    grace: float = 5.0
     _paces: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def learn(self, configuration: int, seconds: float, curve: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pipeline_lib.engines.autopytorch import environment
+from pipeline_lib.engines.autopytorch.description import describe_space, space_fields, with_updates
 from pipeline_lib.engines.autopytorch.fidelity import epochs_for
 from pipeline_lib.engines.autopytorch.network import multiply_adds
 from pipeline_lib.engines.autopytorch.process import WorkerProcess
@@ -34,17 +34,16 @@ from pipeline_lib.engines.autopytorch.spaces import (
 )
 from pipeline_lib.engines.autopytorch.storage import ENGINE, RETRY_OF, Journal
 from pipeline_lib.engines.base import Listener, SearchRequest
-from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.home import Home
 from pipeline_lib.trial import Configuration, Epoch, Rung, Trial, TrialState
 
 _log = logging.getLogger("automl")
 
+_GRACE = 0.05
+"""Share of the budget that an evaluation may take beyond the deadline before it is cut off."""
 _OVERTIME = 20.0
-"""Seconds after the deadline at which a worker that has not ended is killed."""
+"""Seconds after that at which a worker that has not ended is killed."""
 _POLL_SECONDS = 0.2
-_SHAPE, _CLASSES = (1, 28, 28), 10
-"""The pictures that a space is described for: some ranges depend on the number of pixels."""
 
 
 @dataclass(frozen=True)
@@ -74,76 +73,12 @@ class AutoPytorchEngine:
             EngineUnavailable: The environment is not there, or the worker ended before it began.
         """
         space = with_updates(find_space(request.space), self.updates)
-        if not environment.is_ready(self.home):
-            remedy = "run: automl engines install autopytorch"
-            raise EngineUnavailable(ENGINE, "its environment is not built", remedy=remedy)
+        environment.check_ready(self.home)
         _Search(environment.python(self.home), space, request, listen, stop).run()
 
     def trials(self, request: SearchRequest) -> list[Trial]:
         """See `Engine.trials`."""
         return Journal(request).trials()
-
-
-def with_updates(space: Space, updates: tuple[SpaceUpdate, ...]) -> Space:
-    """A space with a user's updates in place of its own of the same names.
-
-    Components are chosen by `include`: Auto-PyTorch refuses an update of `__choice__` beside it.
-    """
-    include = {node: list(names) for node, names in space.include.items()}
-    own = {(update.node, update.hyperparameter): update for update in space.updates}
-    for update in updates:
-        if update.hyperparameter == "__choice__":
-            include[update.node] = [str(value) for value in update.range]
-        else:
-            own[update.node, update.hyperparameter] = update
-    kept = tuple(
-        update for update in own.values() if _is_included(update, include.get(update.node))
-    )
-    return Space(include, kept)
-
-
-def _is_included(update: SpaceUpdate, components: list[str] | None) -> bool:
-    component, separator, _ = update.hyperparameter.partition(":")
-    return not separator or components is None or component in components
-
-
-def describe_space(home: Home, name: str, updates: tuple[SpaceUpdate, ...] = ()) -> dict[str, Any]:
-    """The space as Auto-PyTorch builds it: its `hyperparameters`, and the `updatable` names.
-
-    Raises:
-        ConfigurationError: There is no space of this name.
-        EngineUnavailable: The environment is not built, or Auto-PyTorch refuses the space.
-    """
-    space = with_updates(find_space(name), updates)
-    cached = environment.directory(home) / f"space-{name}.json"
-    if not updates and cached.exists():
-        described: dict[str, Any] = json.loads(cached.read_text())
-        return described
-    job = {"task": "describe", "shape": _SHAPE, "classes": _CLASSES, **_space_fields(space)}
-    log = environment.directory(home) / "describe.log"
-    with WorkerProcess(environment.python(home), job, log) as worker:
-        described = _only_line(worker)
-    if not updates:
-        aside = cached.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(described))
-        aside.replace(cached)
-    return described
-
-
-def _only_line(worker: WorkerProcess) -> dict[str, Any]:
-    lines: list[dict[str, Any]] = []
-    while (more := worker.read(_POLL_SECONDS)) is not None:
-        lines += more
-    if not lines:
-        raise EngineUnavailable(ENGINE, f"refuses the search space ({worker.last_words()})")
-    return lines[0]
-
-
-def _space_fields(space: Space) -> dict[str, Any]:
-    return {
-        "include": {node: list(names) for node, names in space.include.items()},
-        "updates": [update.as_json() for update in space.updates],
-    }
 
 
 class _Search:
@@ -164,6 +99,7 @@ class _Search:
         self.running: dict[int, Trial] = {}
         self.retries: dict[str, int] = {}
         self.split = request.data.load()
+        self.grace = 5 + _GRACE * request.budget_seconds
 
     def run(self) -> None:
         """Until the worker has ended and every trial with it."""
@@ -188,7 +124,7 @@ class _Search:
         """Take in lines until they end or we must; returns what went wrong, if anything."""
         finished = False
         while not self.stop.is_set():
-            if time.monotonic() > self.request.deadline + _OVERTIME:
+            if time.monotonic() > self.request.deadline + self.grace + _OVERTIME:
                 return self._fail_running("its search process did not end in time and was killed")
             lines = worker.read(_POLL_SECONDS)
             if lines is None:
@@ -219,7 +155,7 @@ class _Search:
     def _start(self, line: Mapping[str, Any]) -> None:
         notes = {
             "epochs": str(line["epochs"]),
-            "autopytorch configuration": str(line["configuration_id"]),
+            "configuration_id": str(line["configuration_id"]),
         }
         retried = self.retries.pop(_key(line["configuration"]), None)
         if retried is not None:
@@ -294,7 +230,8 @@ class _Search:
             "train_index": str(self.work / "train_index.npy"),
             "validation_index": str(self.work / "validation_index.npy"),
             "seed": (request.seed + before) % 2**31,  # a continued study must not repeat itself
-            "seconds": request.deadline - time.monotonic(),
+            "deadline": request.deadline,
+            "grace_seconds": self.grace,
             "evaluation_seconds": min(request.trial_seconds, max(10.0, request.budget_seconds / 2)),
             "memory_mb": request.trial_memory,
             "workers": request.workers,
@@ -304,7 +241,7 @@ class _Search:
             "first_number": before,
             "first": [json.loads(configuration) for configuration in self.retries],
             "directory": str(self.work),
-            **_space_fields(self.space),
+            **space_fields(self.space),
         }
 
 

@@ -117,6 +117,17 @@ def missing() -> str | None:
     return None
 
 
+def check_ready(home: Home) -> None:
+    """Do nothing where the environment stands.
+
+    Raises:
+        EngineUnavailable: It does not.
+    """
+    if not is_ready(home):
+        remedy = "run: automl engines install autopytorch"
+        raise EngineUnavailable(WHERE, "its environment is not built", remedy=remedy)
+
+
 def ensure(home: Home, progress: Progress) -> Path:
     """Build the environment unless it stands, and return its interpreter.
 

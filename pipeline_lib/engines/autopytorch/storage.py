@@ -14,7 +14,7 @@ from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 ENGINE = "autopytorch"
-RETRY_OF = "retry of"
+RETRY_OF = "retry_of"
 
 _FILE = "study.jsonl"
 

@@ -10,9 +10,8 @@ sockets are made in it.
 
 `{"task": "describe", "shape", "classes", "include", "updates"}` prints the search space.
 
-`{"task": "search", "images", "labels", "train_index", "validation_index" (paths of .npy files),
-"seed", "seconds", "evaluation_seconds", "memory_mb", "workers", "include", "updates",
-"min_epochs", "max_epochs", "evaluations", "first_number", "first", "directory"}` prints
+`{"task": "search", …}` has the paths of .npy files in "images", "labels", "train_index" and
+"validation_index", and the fields of `Job`; it prints
 
     {"event": "ready"}                           the first evaluation is about to start
     {"event": "started", "number", "configuration_id", "configuration", "epochs", "time"}
@@ -113,13 +112,14 @@ def _search(job: Mapping[str, Any], lines: Lines) -> None:
     forkserver.ensure_running()
     shape = _share(job, directory)
     from pipeline_lib.engines.autopytorch import evaluation  # noqa: F401  before Auto-PyTorch
-    from pipeline_lib.engines.autopytorch.search import Job, search
+    from pipeline_lib.engines.autopytorch.job import Job
+    from pipeline_lib.engines.autopytorch.search import search
 
     names = Job.__dataclass_fields__.keys() & job.keys()
     fields = {name: job[name] for name in names} | {"directory": directory, "shape": shape}
     lines.emit({"event": "ready"})
     search(Job(**fields), lines.emit)
-    lines.emit(_finished(lines, job))
+    lines.emit(_finished(lines))
 
 
 def _share(job: Mapping[str, Any], directory: Path) -> tuple[int, ...]:
@@ -135,11 +135,11 @@ def _share(job: Mapping[str, Any], directory: Path) -> tuple[int, ...]:
     return tuple(images.shape[1:])
 
 
-def _finished(lines: Lines, job: Mapping[str, Any]) -> dict[str, Any]:
+def _finished(lines: Lines) -> dict[str, Any]:
     """The last line; says why when there is no model at all."""
     reason = ""
     if not lines.states["complete"]:
-        reason = f"no evaluation fitted into {job['seconds']:.0f} s"
+        reason = "the time was over before an evaluation ended"
         if lines.reasons:
             (most, times), *_ = lines.reasons.most_common()
             reason = f"{times} of {lines.states.total()} evaluations failed: {most}"

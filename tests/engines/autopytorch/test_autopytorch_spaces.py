@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.engines.autopytorch.engine import describe_space, with_updates
+from pipeline_lib.engines.autopytorch.description import describe_space, with_updates
 from pipeline_lib.engines.autopytorch.spaces import (
     SPACES,
     TINY_CS,
