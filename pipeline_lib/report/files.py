@@ -236,11 +236,11 @@ def _spaces(run: Run, engines: set[str]) -> dict[str, list[dict[str, Any]]]:
             run.config.space, run.config.budget_seconds
         )
     if "autopytorch" in engines:
-        from pipeline_lib.engines.autopytorch import engine, spaces
+        from pipeline_lib.engines.autopytorch import description, spaces
 
         updates = spaces.parse_updates(run.config.search_space_updates)
         try:
-            found = engine.describe_space(run.home, run.config.space, updates)
+            found = description.describe_space(run.home, run.config.space, updates)
         except EngineUnavailable:  # its environment has gone since it searched
             return described
         described["autopytorch"] = found["hyperparameters"]
