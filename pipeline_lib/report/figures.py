@@ -58,8 +58,8 @@ def accuracy_axis(accuracies: Iterable[float], title: str = "validation accuracy
     }
 
 
-def log_axis(values: Iterable[float], title: str = "") -> Figure:
-    """A logarithmic x axis with few, plain labels: powers of ten, or in between."""
+def log_axis(values: Iterable[float], title: str = "", labels: int = 6) -> Figure:
+    """A logarithmic x axis with so many labels at most: powers of ten, or in between."""
     low, high = min(values := list(values)), max(values)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1,), (1, 2, 5), range(1, 10)):
@@ -67,7 +67,7 @@ def log_axis(values: Iterable[float], title: str = "") -> Figure:
         shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
         if len(shown) > 2:
             break
-    shown = shown[:: 1 + len(shown) // 6]
+    shown = shown[:: math.ceil(len(shown) / labels)]
     return {
         "type": "log",
         "range": [math.log10(low) - 0.06, math.log10(high) + 0.06],

@@ -207,7 +207,9 @@ def _spread(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float]
 
 def _on_scale(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float], Figure]:
     numbers = [float(value) for value in values]  # type: ignore[arg-type]
-    return numbers, log_axis(numbers) if axis.kind == "log" else {"nticks": 5, "tickangle": 0}
+    if axis.kind == "log":
+        return numbers, log_axis(numbers, labels=3)
+    return numbers, {"nticks": 4, "tickangle": 0}
 
 
 def _shifts(count: int) -> list[float]:
