@@ -99,6 +99,19 @@ def report(
 
 
 @app.command()
+def sync(
+    run: Annotated[str, typer.Argument(help="Name of a run.")], home: HomeOption = None
+) -> None:
+    """Record in MLflow what it missed of a run, from the engines' own storages."""
+    from pipeline_lib.home import Home
+    from pipeline_lib.sync import sync as record_again
+
+    _use_home(home)
+    for engine, trials in record_again(Home.from_environment(), run).items():
+        typer.echo(f"{engine}: {trials} trials are in MLflow")
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="models:/automl-mnist@champion, or a data set.")],
     images: Annotated[list[Path], typer.Argument(help="PNG files.")],

@@ -114,10 +114,7 @@ class RunConfig(BaseModel):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
-            remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
-            raise ConfigurationError("name", "is not a plain name", value=value, remedy=remedy)
-        return value
+        return value if value is None else plain_name(value)
 
     @property
     def rung_seconds(self) -> float:
@@ -128,6 +125,18 @@ class RunConfig(BaseModel):
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that search."""
         return tuple(SPACES) if self.engine == "all" else (self.engine,)
+
+
+def plain_name(value: str) -> str:
+    """The name of a run, when it can be the name of a directory and of nothing else.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
+        raise ConfigurationError("name", "is not a plain name", value=value, remedy=remedy)
+    return value
 
 
 def choice(field: str, value: str, known: Any, whose: str = "") -> str:

@@ -1,45 +1,67 @@
-"""Recording in the background: the search never waits for MLflow."""
+"""Recording in the background: the search never waits for MLflow, nor ends because of it."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipeline_lib.errors import AutomlError
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from pipeline_lib.run import Run
     from pipeline_lib.tracking import Recorder
 
+_log = logging.getLogger("automl")
+_AWAY_SECONDS = 30.0  # between two tries while MLflow takes nothing
+_Write = Callable[["Recorder"], object]
+
 
 class Record:
     """A run's MLflow recorder behind a thread of its own; the thread also loads MLflow.
 
     Use as a context manager: leaving it writes what is still queued and closes the run in MLflow,
-    as FAILED when an exception is on its way.
+    as FAILED when an exception is on its way. What MLflow does not take is tried again; what it
+    never takes is in the engines' storages, and `automl sync` writes it later.
+
+    Raises:
+        ConfigurationError: A run of this name is going on.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._stack = ExitStack()
+        self._stack.enter_context(run.alone())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="record")
-        self._recorder: Future[Recorder] = self._thread.submit(self._open)
-        self._pending: list[Future[Any]] = []
+        self._opened: Recorder | None = None
+        self._pending: list[Future[None]] = []
+        self._missed: list[tuple[_Write, Exception]] = []
+        self._away_until = 0.0  # time.monotonic()
+        self._later(lambda recorder: recorder.log_params(run.config.model_dump()))
 
     def _open(self) -> Recorder:
-        from pipeline_lib.tracking import Recorder, environment_tags
+        """The recorder; only the thread calls this, and again where MLflow did not answer."""
+        if self._opened is None:
+            from pipeline_lib.tracking import Recorder, environment_tags
 
-        run = self._run
-        tags = environment_tags(run.config.seed) | {"automl.dataset": run.config.dataset}
-        recorder = Recorder.open(run.home, run.config.dataset, run.name, tags)
-        recorder.log_params(run.config.model_dump())
-        return recorder
+            run = self._run
+            tags = environment_tags(run.config.seed) | {"automl.dataset": run.config.dataset}
+            self._opened = Recorder.open(run.home, run.config.dataset, run.name, tags)
+        return self._opened
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder itself, for what is written once; waits until MLflow is open."""
-        return self._recorder.result()
+        """The recorder itself, for what is written once; waits until MLflow is open.
+
+        Raises:
+            UserError: MLflow cannot be opened.
+        """
+        return self._thread.submit(self._open).result()
 
     def trial(self, trial: Trial) -> None:
         """Queue a finished trial; one that runs is passed over, one recorded before skipped."""
@@ -50,11 +72,32 @@ class Record:
         """Queue which data are searched on."""
         self._later(lambda recorder: recorder.log_dataset(name, digest, split_digest, sizes))
 
-    def _later(self, write: Callable[[Recorder], object]) -> None:
-        self._pending.append(self._thread.submit(lambda: write(self.recorder)))
+    def _later(self, write: _Write) -> None:
+        self._pending.append(self._thread.submit(self._try, write))
+
+    def _try(self, write: _Write) -> None:
+        """Let MLflow take a record, or keep it; while MLflow is away, now and then only."""
+        from mlflow.exceptions import MlflowException
+
+        if time.monotonic() < self._away_until:
+            self._missed.append((write, self._missed[-1][1]))
+            return
+        try:
+            write(self._open())
+        except (MlflowException, AutomlError, OSError) as error:
+            self._missed.append((write, error))
+            self._away_until = time.monotonic() + _AWAY_SECONDS
 
     def flush(self) -> None:
-        """Wait until everything queued is written; raises what went wrong."""
+        """Wait until everything queued was tried, and what failed was tried once more."""
+        self._drain()
+        self._away_until = 0.0
+        again, self._missed = self._missed, []
+        for write, _error in again:
+            self._later(write)
+        self._drain()
+
+    def _drain(self) -> None:
         while self._pending:
             self._pending.pop(0).result()
 
@@ -67,11 +110,36 @@ class Record:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if self._recorder.exception() is None:
+        with self._stack, self._thread:
+            self.flush()
+            if self._opened is not None:
+                self._later(
+                    lambda recorder: recorder.finish("FINISHED" if kind is None else "FAILED")
+                )
                 self.flush()
-                self.recorder.finish("FINISHED" if kind is None else "FAILED")
-        finally:
-            self._thread.shutdown()
-        if kind is None:
-            self._recorder.result()
+            self._say_what_is_missing()
+        self._explain(error)
+
+    def _say_what_is_missing(self) -> None:
+        if self._missed:
+            from pipeline_lib.tracking.patience import first_line
+
+            _log.warning(
+                "MLflow lacks %d records of this run (%s). The trials are safe; once MLflow takes "
+                "records again: automl sync %s",
+                len(self._missed),
+                first_line(self._missed[0][1]),
+                self._run.name,
+            )
+
+    def _explain(self, error: BaseException | None) -> None:
+        """Turn MLflow's error, which would be a traceback, into one line."""
+        if error is None or isinstance(error, AutomlError):
+            return
+        from mlflow.exceptions import MlflowException
+
+        from pipeline_lib.tracking.patience import first_line
+
+        if isinstance(error, MlflowException):
+            remedy = f"the trials are safe: `automl sync {self._run.name}` records them"
+            raise AutomlError("MLflow", first_line(error), remedy=remedy) from error

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
-from pipeline_lib.errors import EngineUnavailable
+from pipeline_lib.errors import ConfigurationError, EngineUnavailable
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
+
+RUN = "run.json"
+"""File of a study: what its run was asked for, and which data it sees."""
 
 _log = logging.getLogger("automl")
 
@@ -43,6 +51,25 @@ class Run:
     def directory(self) -> Path:
         """Where the run leaves files for people."""
         return self.home.run(self.name)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run's name against other processes, which would search the same study.
+
+        Raises:
+            ConfigurationError: Another run has it.
+        """
+        directory = self.home.study(self.name)
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                remedy = "wait for its end, or choose another --name"
+                raise ConfigurationError(
+                    "name", "is that of a run that is going on", value=self.name, remedy=remedy
+                ) from None
+            yield
 
     def request(
         self, data: SearchData, engine: str, engines: int, deadline: float
@@ -76,10 +103,22 @@ def load_data(run: Run, record: Record) -> PreparedData:
     """
     directory = Path(run.config.data) if run.config.data else None
     prepared = prepare(run.config.dataset, run.home, directory, _log.info)
-    split = prepared.search_data(run.config.seed, run.config.validation_share).load()
+    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    split = visible.load()
     sizes = {"training": len(split.train), "validation": len(split.validation)}
     record.data(prepared.dataset.name, prepared.digest, split.digest, sizes)
+    _remember(run, {"data": asdict(visible), "split_digest": split.digest, "sizes": sizes})
     return prepared
+
+
+def _remember(run: Run, data: dict[str, Any]) -> None:
+    """Keep what a study was begun with, for `automl sync`; a continued one has it already."""
+    path = run.home.study(run.name) / RUN
+    if not path.exists():
+        aside = path.with_suffix(f".{os.getpid()}")
+        asked = {"config": run.config.model_dump(), **data}
+        aside.write_text(json.dumps(asked, indent=1, default=str) + "\n")
+        aside.replace(path)
 
 
 def prepare_engines(run: Run) -> list[Engine]:

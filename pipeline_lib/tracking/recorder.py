@@ -43,6 +43,7 @@ class Recorder:
         self._lock = RLock()
         self._searches: dict[str, str] = {}  # run id by engine
         self._recorded: dict[Key, str] = {}  # run id by trial
+        self._begun: dict[Key, Run] = {}  # by trial: not whole yet, when MLflow failed half-way
         self._counts: dict[str, Counter[str]] = {}  # states by engine
         self._best: dict[str, float] = {}  # validation accuracy by engine
 
@@ -83,7 +84,7 @@ class Recorder:
         with self._lock:
             key = trial.engine, str(trial.number), trial.stage
             if key not in self._recorded:
-                self._recorded[key] = self._write(trial)
+                self._recorded[key] = self._write(key, trial)
                 self._count(trial)
             return self._recorded[key]
 
@@ -165,7 +166,7 @@ class Recorder:
         for run_id in self._searches.values():
             self._client.update_run(run_id, status="RUNNING")
 
-    def _write(self, trial: Trial) -> str:
+    def _write(self, key: Key, trial: Trial) -> str:
         from mlflow.entities import Metric, Param
 
         tags = {
@@ -176,7 +177,10 @@ class Recorder:
         }
         started = int(trial.started * 1000) or int(time.time() * 1000)
         ended = started + int(trial.seconds * 1000)
-        run = self._client.create_run(self.experiment_id, started, tags, run_name(trial))
+        run = self._begun.get(key)
+        if run is None:
+            run = self._client.create_run(self.experiment_id, started, tags, run_name(trial))
+            self._begun[key] = run
         self._client.log_batch(
             run.info.run_id,
             metrics=[Metric(name, value, ended, step) for name, value, step in metrics_of(trial)],

@@ -12,17 +12,20 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.tracking.patience import Patience, PatientClient
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import RunInfo
 
+PATIENCE_SECONDS = 90.0
+"""How long a store may be away, locked or unreachable, before writing to it is given up."""
 UI_VARIABLE = "AUTOML_MLFLOW_UI"
 """Environment variable: the address of MLflow's UI, set by `automl up` for its runs."""
 
@@ -37,7 +40,12 @@ class Store:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """MLflow's client for this store alone; it touches no global state of MLflow."""
+        """MLflow's client for this store alone; it waits where the store is away for a while."""
+        return cast("MlflowClient", PatientClient(self.plain_client, Patience(PATIENCE_SECONDS)))
+
+    @cached_property
+    def plain_client(self) -> MlflowClient:
+        """The client without patience; it touches no global state of MLflow either."""
         _quieten_mlflow()
         from mlflow import MlflowClient
 
@@ -103,7 +111,7 @@ def _check_local(store: Store, database: Path) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.search_experiments(max_results=1)
+        store.plain_client.search_experiments(max_results=1)
     except MlflowException as error:
         raise _unusable(database, str(error.message)) from error
 
@@ -115,7 +123,7 @@ def _check_remote(store: Store) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.search_experiments(max_results=1)
+        store.plain_client.search_experiments(max_results=1)
     except MlflowException as error:
         shown = without_password(store.uri)
         problem = f"MLflow cannot use it ({str(error.message).replace(store.uri, shown)})"
@@ -140,6 +148,12 @@ def _quieten_mlflow() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow.store.db.utils", "mlflow.pyfunc", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").addFilter(_without_trace)
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Whether a record may show: the trace of a failed statement may not, since it is raised."""
+    return record.exc_info is None
 
 
 @contextmanager

@@ -1,0 +1,232 @@
+"""Recording while MLflow fails: a locked database, a server that dies and comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+
+import pytest
+import sqlalchemy
+from test_tracking import a_trial
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.engines import ladder
+from pipeline_lib.engines.optuna_engine import OptunaEngine
+from pipeline_lib.errors import AutomlError, ConfigurationError
+from pipeline_lib.home import Home
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run, load_data, search
+from pipeline_lib.sync import sync
+from pipeline_lib.tracking import open_store, store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("blank"))
+    open_store(home)
+    return home
+
+
+@pytest.fixture
+def home(blank, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = Home(tmp_path / "home")
+    home.mlflow_database.parent.mkdir(parents=True)
+    home.mlflow_database.write_bytes(blank.mlflow_database.read_bytes())
+    return home
+
+
+@pytest.fixture
+def run(home):
+    return Run.begin(RunConfig(engine="optuna", trials=1, workers=1), home, "first")
+
+
+@contextmanager
+def locked(home):
+    """Nobody else can write MLflow's database meanwhile."""
+    with closing(sqlite3.connect(home.mlflow_database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """MLflow waits a fifth of a second for a lock instead of 20, and we not at all."""
+    from mlflow.store.db import utils
+
+    class Hasty:
+        def __getattr__(self, name):
+            return getattr(sqlalchemy.sql, name)
+
+        def text(self, statement):
+            return sqlalchemy.sql.text(statement.replace("= 20000", "= 200"))
+
+    monkeypatch.setattr(utils, "sql", Hasty())
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.0)
+
+
+def numbers_in_mlflow(home):
+    client = open_store(home).plain_client
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.`automl.role` = 'trial'")
+    assert all(run.info.status in ("FINISHED", "FAILED") for run in runs)
+    return sorted(int(run.data.tags["automl.trial"]) for run in runs)
+
+
+def test_a_lock_that_passes_is_waited_out(home, run, impatient, monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 60.0)
+    with Record(run) as record:
+        record.flush()
+        with locked(home):
+            record.trial(a_trial(0))
+            time.sleep(1.5)  # long enough for tries that fail
+            assert numbers_in_mlflow(home) == []
+        record.flush()
+        assert numbers_in_mlflow(home) == [0]
+    assert record._missed == []
+
+
+def everything_in_mlflow(home):
+    """Runs by name, with their numbers, parameters and status."""
+    client = open_store(home).plain_client
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    return sorted(
+        (run.info.run_id, run.info.status, run.data.metrics, run.data.params)
+        for run in client.search_runs(experiments)
+    )
+
+
+def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
+    home, run, impatient, mnist, test_home, monkeypatch, caplog
+):
+    """MLflow takes nothing from beginning to end: the search does not notice."""
+    monkeypatch.setattr(ladder, "BASE_SAMPLES", 100)
+    home.data.symlink_to(test_home.data)
+    with locked(home), Record(run) as record:
+        data = load_data(run, record).search_data(run.config.seed, run.config.validation_share)
+        request = run.request(data, "optuna", 1, time.monotonic() + 60)
+        trials = search(OptunaEngine(), request, threading.Event(), record.trial)
+    assert trials[0].model is not None
+    assert "automl sync first" in caplog.messages[-1]
+    assert "database is locked" in caplog.messages[-1]
+    assert numbers_in_mlflow(home) == []
+
+    numbers = [trial.number for trial in trials]
+    assert sync(home, "first") == {"optuna": len(trials)}
+    assert numbers_in_mlflow(home) == numbers
+    once = everything_in_mlflow(home)
+    assert sync(home, "first") == {"optuna": len(trials)}
+    assert everything_in_mlflow(home) == once
+    weights = list(home.mlflow_artifacts.rglob("weights.safetensors"))
+    assert len(weights) == len(trials)
+
+    home.mlflow_database.unlink()  # all of MLflow is lost
+    sync(home, "first")
+    assert numbers_in_mlflow(home) == numbers
+
+
+def test_a_run_whose_mlflow_stays_away_ends_with_one_line(home, run, impatient):
+    with (
+        pytest.raises(
+            AutomlError, match=r"MLflow: .*database is locked.*automl sync first"
+        ) as said,
+        Record(run) as record,
+    ):
+        record.flush()
+        with locked(home):
+            record.recorder.log_metrics({"test_accuracy": 0.5})
+    assert "\n" not in str(said.value)
+
+
+def test_a_name_is_that_of_one_run_at_a_time(home, run):
+    with Record(run):
+        with pytest.raises(ConfigurationError, match="name: is that of a run that is going on"):
+            Record(run)
+        with pytest.raises(ConfigurationError, match="is not there"):
+            sync(home, "first")
+    Record(run).__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("name", ["../first", "", "nowhere", "a/b"])
+def test_sync_of_what_is_no_run(home, name):
+    before = sorted(home.root.rglob("*"))
+    with pytest.raises(ConfigurationError):
+        sync(home, name)
+    assert sorted(home.root.rglob("*")) == before
+
+
+class Server:
+    """A real MLflow server on its own database, which can be killed and started again."""
+
+    def __init__(self, directory, database):
+        self.directory, self.database = directory, database
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.database}"]
+        command += ["--artifacts-destination", str(self.directory / "artifacts")]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            command,
+            cwd=self.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": ""},
+        )
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=5)
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AssertionError("the server does not start")
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
+    blank, home, run, tmp_path, monkeypatch
+):
+    database = tmp_path / "server.db"
+    database.write_bytes(blank.mlflow_database.read_bytes())
+    server = Server(tmp_path, database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    server.start()
+    try:
+        with Record(run) as record:
+            record.trial(a_trial(0))
+            record.flush()
+            server.kill()
+            for number in range(1, 6):
+                record.trial(a_trial(number))
+            time.sleep(2)
+            server.start()
+            record.flush()
+            assert numbers_in_mlflow(home) == list(range(6))
+    finally:
+        server.kill()
+    assert record._missed == []
