@@ -77,7 +77,7 @@ def automl(
         data: Directory that already holds the data set in torchvision's layout.
         trial_seconds: Seconds that one rung of a trial may take; empty: the budget, at least 300.
         trial_memory: MiB that a trial may take beyond what its process starts with; on Linux.
-        promote: When the winner replaces the champion: significant (shown better), better, or never.
+        promote: When the winner replaces the champion: significant (shown better), better, never.
     """
     logging.getLogger("automl").setLevel(logging.INFO)
     given = {name: value for name, value in locals().items() if value is not None}
