@@ -114,9 +114,6 @@ def load_champion(home: Home, uri: str) -> Classifier:
     store = open_store(home)
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
-
-    from pipeline_lib.models import load_model
 
     try:
         number = number or store.client.get_model_version_by_alias(name, alias).version
@@ -129,14 +126,28 @@ def load_champion(home: Home, uri: str) -> Classifier:
         except (MlflowException, OSError) as error:
             problem = f"cannot be fetched from {location} ({error})"
             raise ModelError("model", problem, value=uri) from error
+        return _classifier(f"models:/{name}/{number}", files)
+
+
+def _classifier(uri: str, files: Path) -> Classifier:
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+    from yaml import YAMLError
+
+    from pipeline_lib.models import load_model
+
+    try:
         described = Model.load(str(files)).metadata or {}
         return Classifier(
-            uri=f"models:/{name}/{number}",
+            uri=uri,
             module=load_model(files / "artifacts" / _FOLDER),
             shape=tuple(described["shape"]),
             classes=tuple(described["classes"]),
             dataset=described["dataset"],
         )
+    except (MlflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
+        kind = type(error).__name__
+        raise ModelError("model", f"has a damaged description ({kind})", value=uri) from error
 
 
 def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:

@@ -252,9 +252,10 @@ def _digest(arrays: Arrays) -> str:
 
 
 def _load(path: Path) -> npt.NDArray[Any]:
-    # "c": writable in memory only, so that torch.from_numpy takes it without a warning.
+    # Not np.load, which takes archives and pickles for arrays as well. "c": writable in memory
+    # only, so that torch.from_numpy takes it without a warning.
     try:
-        array: npt.NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="c")
     except (OSError, ValueError) as error:
         remedy = "run again to have it prepared anew"
         raise DataError(str(path), "cannot be read", value=str(error), remedy=remedy) from error
