@@ -14,8 +14,8 @@ _MARGIN = 1.15
 class Clock:
     """Learns from finished evaluations what the next one takes.
 
-    An evaluation that would be cut off at the end teaches nothing, so it gets the epochs that fit
-    or is not started.
+    An evaluation that is cut short at the end has not had its schedule, so it gets the epochs that
+    fit, or is not started.
 
     Attributes:
         deadline: `time.monotonic()` at which the search ends.

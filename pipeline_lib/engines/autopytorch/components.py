@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,12 +24,14 @@ from autoPyTorch.pipeline.components.training.data_loader.feature_data_loader im
     FeatureDataLoader,
 )
 from autoPyTorch.pipeline.components.training.trainer import TrainerChoice
+from autoPyTorch.pipeline.components.training.trainer.base_trainer import BudgetTracker
 from ConfigSpace.configuration_space import ConfigurationSpace
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SubsetRandomSampler
 
 _PREDICT_ROWS = 2000
 _WARM_UP = 0.15  # of the training
+_START = 0.04  # of the peak learning rate
 
 
 def install() -> None:
@@ -37,6 +40,7 @@ def install() -> None:
         add_scheduler(BudgetCosineLR)
         FeatureDataLoader.fit = _fit
         FeatureDataLoader.get_loader = _get_loader
+        TrainerChoice.get_budget_tracker = _budget_tracker
         TrainerChoice.eval_valid_each_epoch = lambda self, X: True
         imputation.SklearnSimpleImputer = _Imputer
         variance_thresholding.SklearnVarianceThreshold = _VarianceThreshold
@@ -83,12 +87,9 @@ class BudgetCosineLR(BaseLRComponent):
 
         def factor(step: int) -> float:
             if step == 0:
-                return 1 / 25
+                return _START
             done = step / (X["epochs"] * len(X["train_data_loader"]))
-            if done < _WARM_UP:
-                return 1 / 25 + (1 - 1 / 25) * done / _WARM_UP
-            left = (1 - min(done, 1)) / (1 - _WARM_UP)
-            return 0.5 * (1 - math.cos(math.pi * left))
+            return _one_cycle(max(done, X["time_limit"].share_spent))
 
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(X["optimizer"], factor)
         return self
@@ -104,14 +105,45 @@ class BudgetCosineLR(BaseLRComponent):
         return ConfigurationSpace()
 
 
+def _one_cycle(done: float) -> float:
+    """The learning rate as a share of its peak, when so much of the training is done."""
+    if done < _WARM_UP:
+        return _START + (1 - _START) * done / _WARM_UP
+    left = (1 - min(done, 1.0)) / (1 - _WARM_UP)
+    return 0.5 * (1 - math.cos(math.pi * left))
+
+
+class TimeLimit:
+    """The end of the search, for a training that began when this was made.
+
+    It only shows when the machine was slower than foreseen: then the learning rate falls with the
+    time, and the training ends in a whole network instead of being cut off.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._began = time.monotonic()
+        self.seconds = max(1.0, deadline - self._began)
+
+    @property
+    def share_spent(self) -> float:
+        """How much of the time is over: 1 at the deadline."""
+        return (time.monotonic() - self._began) / self.seconds
+
+
+def _budget_tracker(self: TrainerChoice, X: dict[str, Any]) -> BudgetTracker:
+    return BudgetTracker("epoch_or_time", X["epochs"], X["time_limit"].seconds)
+
+
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
     """Rows of a matrix, a batch at a time; Auto-PyTorch collates them row by row."""
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:
         self.features, self.labels = features, labels
+        self.served = 0  # rows
 
     def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(rows)
+        self.served += len(rows)
         return self.features[chosen], self.labels[chosen]
 
 
@@ -132,13 +164,13 @@ def _fit(self: FeatureDataLoader, X: dict[str, Any], y: Any = None) -> FeatureDa
     """As `BaseDataLoaderComponent.fit`, on tensors that were preprocessed as one matrix."""
     self.check_requirements(X, y)
     self.test_transform = self.build_transform(X, mode="test")
-    batches = _Batches(_tensor(X["X_train"]), torch.from_numpy(np.asarray(X["y_train"])))
+    data = _tensor(X["X_train"]), torch.from_numpy(np.asarray(X["y_train"]))
     train, validation = X["backend"].load_datamanager().splits[X["split_id"]]
     size = min(self.batch_size, len(train))
     shuffled = BatchSampler(SubsetRandomSampler(train.tolist()), size, drop_last=True)
     ordered = BatchSampler(_InOrder(validation), _PREDICT_ROWS, drop_last=False)
-    self.train_data_loader = DataLoader(batches, sampler=shuffled, batch_size=None)
-    self.val_data_loader = DataLoader(batches, sampler=ordered, batch_size=None)
+    self.train_data_loader = DataLoader(_Batches(*data), sampler=shuffled, batch_size=None)
+    self.val_data_loader = DataLoader(_Batches(*data), sampler=ordered, batch_size=None)
     _fuse(X["optimizer"])
     return self
 

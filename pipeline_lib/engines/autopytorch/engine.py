@@ -193,12 +193,12 @@ class _Search:
         )
 
     def _rung(self, line: Mapping[str, Any]) -> Rung:
-        an_epoch = len(self.split.train)
+        samples, an_epoch = line["samples"], len(self.split.train)
         curve = tuple(
-            Epoch(point["epoch"] * an_epoch, point["train_loss"], point["accuracy"])
+            Epoch(min(samples, point["epoch"] * an_epoch), point["train_loss"], point["accuracy"])
             for point in line["curve"]
         )
-        return Rung(line["epochs"] * an_epoch, line["val_accuracy"], line["seconds"], curve)
+        return Rung(samples, line["val_accuracy"], line["seconds"], curve)
 
     def _end(self, trial: Trial) -> None:
         del self.running[trial.number]

@@ -9,7 +9,6 @@ import copy
 import resource
 import sys
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +34,11 @@ from pipeline_lib.engines.autopytorch.export import (  # noqa: E402
     CannotExportError,
     export,
 )
+from pipeline_lib.engines.autopytorch.job import Job  # noqa: E402
 
 _MEGABYTE = 2**20
+_TRAINING_SHARE = 0.8
+"""Of the seconds of an evaluation: the rest is for what comes before and after its training."""
 
 
 class SplitDataset(TabularDataset):
@@ -71,18 +73,24 @@ class SplitDataset(TabularDataset):
 class MappedBackend(Backend):
     """A backend whose data set is mapped from arrays on disk, not unpickled for every use."""
 
-    def __init__(self, directory: Path, shape: Sequence[int], memory_mb: int, seed: int) -> None:
-        self.directory = directory
-        self.shape = tuple(shape)
-        self.memory_mb = memory_mb
-        self.seed = seed
-        temporary = str(directory / "autopytorch")
+    def __init__(self, job: Job) -> None:
+        self.directory = job.directory
+        self.shape = job.shape
+        self.memory_mb = job.memory_mb
+        self.deadline = job.deadline
+        self.training_seconds = _TRAINING_SHARE * job.evaluation_seconds
+        temporary = str(job.directory / "autopytorch")
         context = BackendContext(temporary, None, False, False, prefix="autopytorch")
         super().__init__(context, "autopytorch")
 
     def load_datamanager(self) -> SplitDataset:
         """A data set that shares its arrays with every other of this process."""
         return copy.copy(_mapped(self.directory))
+
+    def time_limit(self) -> components.TimeLimit:
+        """For a training that begins now."""
+        own = time.monotonic() + self.training_seconds
+        return components.TimeLimit(min(own, self.deadline))
 
     def model_directory(self, config_id: int, epochs: int) -> Path:
         """Where an evaluation leaves its network."""
@@ -112,6 +120,7 @@ class Evaluator(TrainEvaluator):
             "val_indices": validation,
             "split_id": 0,
             "num_run": self.num_run,
+            "time_limit": self.backend.time_limit(),
             **self.fit_dictionary,
         }
         fit_and_suppress_warnings(self.logger, pipeline, fit_dictionary, None)
@@ -124,11 +133,19 @@ class Evaluator(TrainEvaluator):
             "accuracy": accuracy,
             "finite": bool(np.isfinite(probabilities).all()),
             "curve": _curve(summary.performance_tracker),
+            "samples": self._samples(pipeline, len(train)),
             "parameters": summary.total_parameter_count,
             "seconds": time.time() - self.starttime,
             "model": str(directory),
         }
         self._send(1 - accuracy if info["finite"] else 1.0, info)
+
+    def _samples(self, pipeline: Any, an_epoch: int) -> int:
+        """Training samples seen; those that do not fill a batch count, as they do in an epoch."""
+        loader = pipeline.named_steps["data_loader"].train_data_loader
+        full = int(self.budget) * len(loader) * loader.sampler.batch_size
+        served = loader.dataset.served
+        return int(self.budget) * an_epoch if served >= full else served
 
     def _send(self, loss: float, info: dict[str, Any]) -> None:
         self.queue.put(

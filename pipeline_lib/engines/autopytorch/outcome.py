@@ -31,6 +31,7 @@ def outcome(value: RunValue, job: Job) -> dict[str, Any]:
         "seconds": round(value.time, 3),
         "val_accuracy": info.get("accuracy"),
         "curve": info.get("curve", []),
+        "samples": info.get("samples"),
         "parameters": info.get("parameters"),
         "model": None if reason else info["model"],
     }

@@ -39,7 +39,7 @@ def search(job: Job, emit: Emit) -> None:
     """Evaluate until the seconds or the evaluations are spent, and tell of each."""
     components.install()
     autoPyTorch.evaluation.tae.preload_modules = lambda context: None  # the server has them
-    backend = MappedBackend(job.directory, job.shape, job.memory_mb, job.seed)
+    backend = MappedBackend(job)
     updates = updates_from(job.updates)
     include = dict(job.include)
     dataset = backend.load_datamanager()

@@ -16,7 +16,7 @@ sockets are made in it.
     {"event": "ready"}                           the first evaluation is about to start
     {"event": "started", "number", "configuration_id", "configuration", "epochs", "time"}
     {"event": "evaluation", …, "state", "reason", "status", "seconds", "val_accuracy", "curve",
-     "parameters", "model"}                      complete or failed
+     "samples", "parameters", "model"}           complete or failed
     {"event": "incumbent", "number", "val_accuracy"}
     {"event": "finished", "evaluations", "complete", "reason"}
 

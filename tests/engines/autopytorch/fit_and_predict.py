@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from autoPyTorch.utils.pipeline import (  # noqa: E402
 from ConfigSpace.util import deactivate_inactive_hyperparameters  # noqa: E402
 
 from pipeline_lib.engines.autopytorch import components, evaluation  # noqa: E402
+from pipeline_lib.engines.autopytorch.job import Job  # noqa: E402
 from pipeline_lib.engines.autopytorch.search import _options  # noqa: E402
 
 row_by_row = FeatureDataLoader.get_loader
@@ -46,7 +48,25 @@ def main() -> None:
     pipelines: list[Any] = []
     make = evaluation.Evaluator._get_pipeline
     evaluation.Evaluator._get_pipeline = lambda self: pipelines.append(make(self)) or pipelines[-1]
-    backend = evaluation.MappedBackend(directory, rows.shape[1:], 4000, 0)
+    backend = evaluation.MappedBackend(
+        Job(
+            directory=directory,
+            shape=rows.shape[1:],
+            seed=0,
+            deadline=time.monotonic() + 3600,
+            grace_seconds=60,
+            evaluation_seconds=3600,
+            memory_mb=4000,
+            workers=1,
+            include={},
+            updates=[],
+            min_epochs=2,
+            max_epochs=2,
+            evaluations=None,
+            first_number=0,
+            first=[],
+        )
+    )
     dataset = backend.load_datamanager()
     requirements = get_dataset_requirements(dataset.get_required_dataset_info())
     space = get_configuration_space(dataset.get_dataset_properties(requirements))

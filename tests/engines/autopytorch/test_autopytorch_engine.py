@@ -145,6 +145,20 @@ def test_an_evaluation_is_held_to_its_memory(
     assert (trial.state, trial.reason) == (TrialState.FAILED, "it needed more than 8 MB")
 
 
+@pytest.mark.long
+def test_what_the_deadline_meets_ends_early_as_a_whole_network(
+    engine: AutoPytorchEngine, make_request: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipeline_lib.engines.autopytorch.engine.epochs_for", lambda cores, size: (20_000, 60_000)
+    )
+    (trial,) = run_search(engine, replace(make_request(seconds=90, trials=1), workers=1)).trials
+    assert trial.state == TrialState.COMPLETE
+    assert 0 < trial.rungs[0].samples < 20_000 * 320
+    assert trial.rungs[0].curve[-1].samples == trial.rungs[0].samples
+    assert trial.val_accuracy is not None and trial.val_accuracy > 0.7
+
+
 def test_an_environment_that_is_not_there_is_said(tmp_path, make_request: Requests) -> None:
     with pytest.raises(EngineUnavailable, match="automl engines install autopytorch"):
         AutoPytorchEngine(Home(tmp_path)).search(make_request(), print, threading.Event())

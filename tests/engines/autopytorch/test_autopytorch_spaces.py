@@ -92,11 +92,14 @@ def test_choosing_components_drops_what_belongs_to_the_others() -> None:
 def test_the_package_itself_accepts_every_space(engine_home: Home, name: str) -> None:
     described = describe_space(engine_home, name)
     names = {entry["name"] for entry in described["hyperparameters"]}
-    assert {
-        f"{u.node}:{u.hyperparameter}"
-        for u in SPACES[name].updates
-        if ":" in u.hyperparameter and "num_layers" not in u.hyperparameter
-    } <= names
+    check_updates(SPACES[name].updates, described)
+    for node, components in SPACES[name].include.items():
+        (choices,) = (
+            entry["range"]
+            for entry in described["hyperparameters"]
+            if entry["name"] == f"{node}:__choice__"
+        )
+        assert sorted(choices) == sorted(components)
     if name == "full":
         assert len(names) == 219
 
