@@ -6,17 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import choice
+from pipeline_lib.errors import ConfigurationError
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder of prefect.yaml; deployments run from here."""
 
 
 def presets() -> dict[str, dict[str, Any]]:
-    """Parameters of the flow `automl` by name of the deployment, in the order of prefect.yaml."""
+    """Parameters of the flow `automl` by name of the deployment, in the order of prefect.yaml.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or does not list deployments.
+    """
     import yaml
 
-    document = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))
-    return {entry["name"]: entry["parameters"] for entry in document["deployments"]}
+    path = PROJECT / "prefect.yaml"
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {entry["name"]: dict(entry["parameters"]) for entry in document["deployments"]}
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        problem = f"is no list of deployments with a name and parameters ({reason})"
+        remedy = "put it right, or restore it with git"
+        raise ConfigurationError("prefect.yaml", problem, value=str(path), remedy=remedy) from error
 
 
 def preset(name: str) -> dict[str, Any]:

@@ -32,6 +32,10 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
         UserError: What was given cannot be; nothing was started or written.
     """
     config = configuration(preset_name, given)
+    if config.data is not None:
+        from pipeline_lib.run import check_data
+
+        check_data(config)
     home = Home.from_environment()
     home.ensure_writable()
     os.environ.update(_QUIET_PREFECT)

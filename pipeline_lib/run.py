@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
+from pipeline_lib.data.raw_files import check_files
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable
@@ -42,8 +44,10 @@ class Run:
         """A run of this configuration in a state directory that can be written.
 
         Raises:
+            DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
         """
+        check_data(config)
         home.ensure_writable()
         return cls(config, name or config.name or made_up_name(config.dataset), home)
 
@@ -60,6 +64,9 @@ class Run:
             ConfigurationError: Another run has it.
         """
         directory = self.home.study(self.name)
+        if directory.is_symlink():
+            problem, remedy = "has a study that leads elsewhere", "choose another --name"
+            raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
         directory.mkdir(parents=True, exist_ok=True)
         with (directory / ".lock").open("w") as lock:
             try:
@@ -88,6 +95,16 @@ class Run:
             trial_seconds=self.config.rung_seconds,
             trial_memory=self.config.trial_memory,
         )
+
+
+def check_data(config: RunConfig) -> None:
+    """Hold the user's own files, where the data set is to come from them, against the catalogue.
+
+    Raises:
+        DataError: One is not what it should be.
+    """
+    if config.data is not None:
+        check_files(find(config.dataset), Path(config.data))
 
 
 def made_up_name(dataset: str) -> str:
