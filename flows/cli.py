@@ -114,6 +114,23 @@ def sync(
 
 
 @app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep_best: Annotated[int, typer.Option(min=1, help="Of each engine of a study.")] = 20,
+    keep_last: Annotated[int, typer.Option(min=0, help="Of each engine of a study.")] = 100,
+    home: HomeOption = None,
+) -> None:
+    """Remove the weights of trials that lost; never the registry's, nor of a run that goes on."""
+    from flows.listings import print_cleaned
+    from pipeline_lib.cleaning import Policy, clean
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    policy = Policy(keep_best, keep_last)
+    print_cleaned(clean(Home.from_environment(), policy, dry_run=dry_run), dry_run=dry_run)
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="models:/automl-mnist@champion, or a data set.")],
     images: Annotated[list[Path], typer.Argument(help="PNG files.")],

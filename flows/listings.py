@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline_lib.cleaning import Cleaned
 from pipeline_lib.config import SPACES, RunConfig, available_cores, choice
 from pipeline_lib.data.prepared import status
 from pipeline_lib.engines.autopytorch import environment
@@ -96,6 +97,15 @@ def print_promotion(home: Home, dataset: str, event: Event) -> None:
         before = str(past.replaced) if past.replaced else "–"
         table.add_row(when, past.action, str(past.version), before, past.by, Text(past.why))
     console.print(table)
+
+
+def print_cleaned(studies: list[Cleaned], *, dry_run: bool) -> None:
+    """A line for each study, and the bytes in all."""
+    for study in studies:
+        what = study.skipped or f"weights of {study.trials} trials, {study.freed / 1e6:.1f} MB"
+        print(f"{study.study}: {what}")
+    total = sum(study.freed for study in studies)
+    print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.1f} MB ({total} bytes)")
 
 
 def install(home: Home, engine: str) -> None:

@@ -1,8 +1,10 @@
-"""MLflow's projection of a run, made again from what the engines' storages hold."""
+"""What a study was begun with, and MLflow's projection of it, made again from its storages."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,47 @@ from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.run import RUN, Run
+from pipeline_lib.trial import Trial
 
 _SUMMARY = "summary.json"  # of a run's directory: only a finished run has it
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run as it was begun, read from its study."""
+
+    run: Run
+    data: SearchData
+    split_digest: str
+    sizes: Mapping[str, int]
+
+    @classmethod
+    def read(cls, home: Home, name: str) -> Begun:
+        """The run of this name.
+
+        Raises:
+            ConfigurationError: There is none, or what is kept of it is damaged.
+        """
+        path = home.study(plain_name(name)) / RUN
+        try:
+            known = json.loads(path.read_text())
+            run = Run(RunConfig.parse(known["config"]), name, home)
+            return cls(run, _search_data(known["data"]), known["split_digest"], known["sizes"])
+        except FileNotFoundError:
+            remedy = "--home or AUTOML_HOME says where to look"
+            raise ConfigurationError("run", "is not there", value=name, remedy=remedy) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError("run", f"cannot be read ({error})", value=str(path)) from error
+
+    def trials(self) -> dict[str, list[Trial]]:
+        """Every trial that ended, by engine."""
+        config, count = self.run.config, len(self.run.config.engines)
+        return {
+            name: make_engine(name, config, self.run.home).trials(
+                self.run.request(self.data, name, count, deadline=0.0)
+            )
+            for name in config.engines
+        }
 
 
 def sync(home: Home, name: str) -> dict[str, int]:
@@ -25,46 +66,24 @@ def sync(home: Home, name: str) -> dict[str, int]:
     """
     from pipeline_lib.tracking import Recorder, environment_tags
 
-    run, known = load_run(home, name)
-    data = SearchData(
-        **{
-            **known["data"],
-            "images": Path(known["data"]["images"]),
-            "labels": Path(known["data"]["labels"]),
-            "shape": tuple(known["data"]["shape"]),
-            "classes": tuple(known["data"]["classes"]),
-        }
-    )
-    found = {}
+    begun = Begun.read(home, name)
+    run, data = begun.run, begun.data
     with run.alone():
         tags = environment_tags(run.config.seed) | {"automl.dataset": run.config.dataset}
         recorder = Recorder.open(home, run.config.dataset, name, tags)
         recorder.log_params(run.config.model_dump())
-        recorder.log_dataset(data.dataset, data.digest, known["split_digest"], known["sizes"])
-        for engine in run.config.engines:
-            request = run.request(data, engine, len(run.config.engines), deadline=0.0)
-            trials = make_engine(engine, run.config, home).trials(request)
+        recorder.log_dataset(data.dataset, data.digest, begun.split_digest, begun.sizes)
+        found = begun.trials()
+        for trials in found.values():
             for trial in trials:
                 recorder.record(trial)
-            found[engine] = len(trials)
         if run.directory.is_dir():
             recorder.log_artifact(run.directory)
         recorder.finish("FINISHED" if (run.directory / _SUMMARY).exists() else "FAILED")
-    return found
+    return {engine: len(trials) for engine, trials in found.items()}
 
 
-def load_run(home: Home, name: str) -> tuple[Run, dict[str, Any]]:
-    """A run as it was begun, and which data it saw.
-
-    Raises:
-        ConfigurationError: There is none of this name, or what is kept of it is damaged.
-    """
-    path = home.study(plain_name(name)) / RUN
-    try:
-        known: dict[str, Any] = json.loads(path.read_text())
-        return Run(RunConfig.parse(known["config"]), name, home), known
-    except FileNotFoundError:
-        remedy = "--home or AUTOML_HOME says where to look"
-        raise ConfigurationError("run", "is not there", value=name, remedy=remedy) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError("run", f"cannot be read ({error})", value=str(path)) from error
+def _search_data(known: Mapping[str, Any]) -> SearchData:
+    paths = {part: Path(known[part]) for part in ("images", "labels")}
+    tuples = {part: tuple(known[part]) for part in ("shape", "classes")}
+    return SearchData(**{**known, **paths, **tuples})

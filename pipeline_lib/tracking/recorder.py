@@ -268,6 +268,14 @@ def _experiment(store: Store, dataset: str) -> str:
     return str(found.experiment_id)
 
 
+def artifacts_of_trials(store: Store, dataset: str, study: str) -> dict[Key, str]:
+    """Where the artifacts of a study's trials are, by engine, number and stage."""
+    found = store.client.get_experiment_by_name(experiment_name(dataset))
+    runs = _runs_of(store, found.experiment_id, study) if found else []
+    trials = [run for run in runs if run.data.tags.get("automl.role") == "trial"]
+    return {key_of(run.data.tags): run.info.artifact_uri for run in trials}
+
+
 def _runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
     wanted = f"tags.`automl.study` = '{study}'"
     runs: list[Run] = []

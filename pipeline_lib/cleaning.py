@@ -1,0 +1,99 @@
+"""Removing the weights of trials that lost, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pipeline_lib.errors import UserError
+from pipeline_lib.home import Home
+from pipeline_lib.run import Run
+from pipeline_lib.sync import Begun
+from pipeline_lib.trial import Trial
+
+_WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which trials of each engine of a study keep their weights."""
+
+    best: int  # by validation accuracy, ≥ 1
+    last: int  # by number, ≥ 0
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What was, or would be, removed of one study."""
+
+    study: str
+    trials: int
+    freed: int  # bytes, those of MLflow's copies as well
+    skipped: str = ""  # why nothing was removed
+
+
+def clean(home: Home, policy: Policy, *, dry_run: bool) -> list[Cleaned]:
+    """Apply the policy to every study; one that is going on is left alone.
+
+    Models in the registry are copies of their own, which this never looks at.
+    """
+    studies = home.root / "studies"
+    if not studies.is_dir():
+        return []
+    names = sorted(path.name for path in studies.iterdir() if path.is_dir())
+    return [_clean_study(home, name, policy, dry_run=dry_run) for name in names]
+
+
+def losers(trials: list[Trial], policy: Policy) -> list[Trial]:
+    """Those that the policy does not keep, of one engine's."""
+    scored = [trial for trial in trials if trial.val_accuracy is not None]
+    best = sorted(scored, key=lambda trial: trial.val_accuracy or 0.0, reverse=True)
+    newest = sorted(trials, key=lambda trial: trial.number, reverse=True)
+    kept = {trial.number for trial in (*best[: policy.best], *newest[: policy.last])}
+    return [trial for trial in trials if trial.number not in kept]
+
+
+def _clean_study(home: Home, name: str, policy: Policy, *, dry_run: bool) -> Cleaned:
+    try:
+        begun = Begun.read(home, name)
+        with begun.run.alone():
+            lost = [t for trials in begun.trials().values() for t in losers(trials, policy)]
+            removed, freed = set(), 0
+            for trial, path in _weights(begun.run, lost):
+                freed += path.stat().st_size
+                removed.add(trial.label)
+                if not dry_run:
+                    path.unlink()
+    except UserError as error:
+        return Cleaned(name, 0, 0, skipped=str(error))
+    return Cleaned(name, len(removed), freed)
+
+
+def _weights(run: Run, trials: list[Trial]) -> Iterator[tuple[Trial, Path]]:
+    """The weight files of trials that are there, in their study and in MLflow."""
+    home, dataset, study = run.home, run.config.dataset, run.name
+    copies = _copies(home, dataset, study) if trials else {}
+    root = home.root.resolve()
+    for trial in trials:
+        for directory in (trial.model, copies.get((trial.engine, trial.number, trial.stage))):
+            path = directory / _WEIGHTS if directory else None
+            if path and path.is_file() and path.resolve().is_relative_to(root):
+                yield trial, path
+
+
+def _copies(home: Home, dataset: str, study: str) -> dict[tuple[str, int, str], Path]:
+    """Where MLflow keeps the networks of a study's trials; nowhere when a server keeps them."""
+    if os.environ.get("MLFLOW_TRACKING_URI") or not home.mlflow_database.exists():
+        return {}
+    from pipeline_lib.tracking import open_store
+    from pipeline_lib.tracking.recorder import artifacts_of_trials
+
+    found = artifacts_of_trials(open_store(home), dataset, study)
+    return {
+        (engine, int(number), stage): Path(url2pathname(urlsplit(uri).path), "model")
+        for (engine, number, stage), uri in found.items()
+    }
