@@ -114,6 +114,20 @@ def sync(
 
 
 @app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="Name of a run that MLflow has.")],
+    home: HomeOption = None,
+) -> None:
+    """Search again as a recorded run did, and say what matched. The test set stays closed."""
+    from flows.listings import print_reproduction
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    if not print_reproduction(Home.from_environment(), run):
+        raise typer.Exit(1)
+
+
+@app.command()
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     keep_best: Annotated[int, typer.Option(min=1, help="Of each engine of a study.")] = 20,

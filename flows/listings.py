@@ -108,6 +108,18 @@ def print_cleaned(studies: list[Cleaned], *, dry_run: bool) -> None:
     print(f"{'would free' if dry_run else 'freed'} {total / 1e6:.1f} MB ({total} bytes)")
 
 
+def print_reproduction(home: Home, name: str) -> bool:
+    """Run it again, a line for each thing compared; whether all matched."""
+    from pipeline_lib.reproduction import reproduce
+
+    before, facts = reproduce(home, name, lambda line: print(line, file=sys.stderr))
+    for fact in facts:
+        print(f"{'same   ' if fact.matches else 'differs'} {fact.what:<24} {fact.found}")
+    if not before.is_exact:
+        print("Equal bits are promised with engine optuna, one worker and a count of trials only.")
+    return all(fact.matches for fact in facts)
+
+
 def install(home: Home, engine: str) -> None:
     """Make an engine able to run here, a line a step.
 

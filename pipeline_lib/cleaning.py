@@ -75,25 +75,26 @@ def _clean_study(home: Home, name: str, policy: Policy, *, dry_run: bool) -> Cle
 
 def _weights(run: Run, trials: list[Trial]) -> Iterator[tuple[Trial, Path]]:
     """The weight files of trials that are there, in their study and in MLflow."""
-    home, dataset, study = run.home, run.config.dataset, run.name
-    copies = _copies(home, dataset, study) if trials else {}
-    root = home.root.resolve()
+    copies = _copies(run.home, run.name) if trials else {}
+    root = run.home.root.resolve()
     for trial in trials:
-        for directory in (trial.model, copies.get((trial.engine, trial.number, trial.stage))):
+        for directory in (trial.model, copies.get((trial.engine, str(trial.number), trial.stage))):
             path = directory / _WEIGHTS if directory else None
             if path and path.is_file() and path.resolve().is_relative_to(root):
                 yield trial, path
 
 
-def _copies(home: Home, dataset: str, study: str) -> dict[tuple[str, int, str], Path]:
+def _copies(home: Home, study: str) -> dict[tuple[str, str, str], Path]:
     """Where MLflow keeps the networks of a study's trials; nowhere when a server keeps them."""
     if os.environ.get("MLFLOW_TRACKING_URI") or not home.mlflow_database.exists():
         return {}
     from pipeline_lib.tracking import open_store
-    from pipeline_lib.tracking.recorder import artifacts_of_trials
+    from pipeline_lib.tracking.recorder import runs_of_study
+    from pipeline_lib.tracking.trials import key_of
 
-    found = artifacts_of_trials(open_store(home), dataset, study)
+    runs = runs_of_study(open_store(home), study)
     return {
-        (engine, int(number), stage): Path(url2pathname(urlsplit(uri).path), "model")
-        for (engine, number, stage), uri in found.items()
+        key_of(run.data.tags): Path(url2pathname(urlsplit(run.info.artifact_uri).path), "model")
+        for run in runs
+        if run.data.tags.get("automl.role") == "trial"
     }

@@ -19,6 +19,8 @@ from pipeline_lib.trial import Trial, TrialState
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+CONFIGURATION = "automl.configuration"
+"""Tag of a pipeline's run: the configuration it was begun with, as JSON."""
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -99,6 +101,9 @@ class Recorder:
 
         texts = {name: discreet(str(value)) for name, value in params.items()}
         known = self._client.get_run(self.run_id).data.params
+        if not known:
+            whole = discreet(json.dumps(params, default=str))
+            self._client.set_tag(self.run_id, CONFIGURATION, whole)
         new = [Param(name, text) for name, text in texts.items() if name not in known]
         changed = [
             RunTag(f"resumed.{name}", text)
@@ -268,12 +273,11 @@ def _experiment(store: Store, dataset: str) -> str:
     return str(found.experiment_id)
 
 
-def artifacts_of_trials(store: Store, dataset: str, study: str) -> dict[Key, str]:
-    """Where the artifacts of a study's trials are, by engine, number and stage."""
-    found = store.client.get_experiment_by_name(experiment_name(dataset))
-    runs = _runs_of(store, found.experiment_id, study) if found else []
-    trials = [run for run in runs if run.data.tags.get("automl.role") == "trial"]
-    return {key_of(run.data.tags): run.info.artifact_uri for run in trials}
+def runs_of_study(store: Store, study: str) -> list[Run]:
+    """Every run of a study, whatever its data set."""
+    prefix = experiment_name("")
+    found = [e for e in store.client.search_experiments() if e.name.startswith(prefix)]
+    return [run for experiment in found for run in _runs_of(store, experiment.experiment_id, study)]
 
 
 def _runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
