@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from torch.autograd.graph import Node
 
 _PORTED_DOT = "graphviz-pure"  # dot as a wheel
+_BOOKKEEPING = ("AccumulateGrad", "Clone")  # a copy that only reorders memory is no layer
 _KNOWN_AS = {  # autograd's name: the name that people know
     "Addmm": "Linear",
     "MaxPool2DWithIndices": "MaxPool2d",
     "NativeBatchNorm": "BatchNorm",
     "Relu": "ReLU",
+    "UnsafeView": "Flatten",
+    "View": "Flatten",
 }
 _TRANSPOSES = {"T", "Transpose", "Permute"}
 
@@ -107,8 +110,8 @@ class _Trace:
 
     def source(self, node: str) -> str:
         """What feeds through *node*: autograd's bookkeeping is looked through."""
-        if _operation(self.labels[node]) == "AccumulateGrad":
-            return self.inputs[node][0]
+        if _operation(self.labels[node]) in _BOOKKEEPING:
+            return self.source(self.inputs[node][0])
         if _operation(self.labels[node]) in _TRANSPOSES:
             source = self.source(self.inputs[node][0])
             return source if self.is_parameter(source) else node

@@ -119,7 +119,7 @@ def test_a_convnet_reads_from_image_to_output(tmp_path):
     ]  # fmt: skip
     block = ["Convolution", "MaxPool2d", "BatchNorm", "ReLU"]
     assert [name for name, _ in spine] == [
-        "image", "Sub", "Div", *block, *block, *block, "View", "Linear", "output",
+        "image", "Sub", "Div", *block, *block, *block, "Flatten", "Linear", "output",
     ]  # fmt: skip
     assert spine[0][1] == "1 × 28 × 28"
     assert spine[4] == ["MaxPool2d", "16 × 14 × 14"]
