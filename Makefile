@@ -1,6 +1,7 @@
 # Everything runs from .venv, which `make install` builds from requirements.lock.
 #   make mnist                   the main job, about two minutes
 #   make test                    the tests; PYTEST_ARGS= runs the long ones too, as CI does
+#   make audit                   known flaws of the locked packages
 #   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin
 #   make install PYTHON=python3.12
 
@@ -15,7 +16,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # pip compiles on one core; this takes them all.
 COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0
 
-.PHONY: install mnist test check up lock clean
+AUDIT := $(VENV)/audit
+
+.PHONY: install mnist test check up lock audit clean
 
 install: $(INSTALLED)
 
@@ -51,6 +54,19 @@ lock: | $(BIN)/uv
 		--generate-hashes --custom-compile-command "make lock" --output-file requirements.lock \
 		$(LOCK_ARGS) pyproject.toml
 	@echo "lock: requirements.lock is up to date"
+
+# Known flaws of the locked packages. The advisories are asked for online; where they cannot be had,
+# nothing was checked, and it says so.
+audit: | $(AUDIT)/bin/pip-audit
+	@$(AUDIT)/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes \
+		--requirement requirements.lock --progress-spinner off >$(AUDIT)/report.txt 2>&1; status=$$?; \
+	if grep -q "ConnectionError\|Timeout" $(AUDIT)/report.txt; then \
+		echo "audit: the advisories cannot be reached: nothing was checked" >&2; exit 3; \
+	fi; cat $(AUDIT)/report.txt; exit $$status
+
+$(AUDIT)/bin/pip-audit:
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/pip --disable-pip-version-check -qq install pip-audit==2.10.1
 
 $(BIN)/uv:
 	@$(MAKE) --no-print-directory install
