@@ -2,12 +2,14 @@
 #   make mnist                   the main job, about two minutes
 #   make test                    the tests; PYTEST_ARGS= runs the long ones too, as CI does
 #   make audit                   known flaws of the locked packages
+#   make bench                  the benchmarks, hours; BENCH_ARGS=--short takes minutes
 #   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin
 #   make install PYTHON=python3.12
 
 PYTHON ?= python3
 PYTEST_ARGS ?= -m "not long"
 LOCK_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +47,9 @@ check: install
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@echo "check: style and types are clean"
+
+bench: install
+	@$(BIN)/python -m benchmarks all $(BENCH_ARGS)
 
 up: install
 	@$(BIN)/automl up

@@ -1,0 +1,1 @@
+"""The proof: how fast and how good, as ratios within one run on the same cores."""

@@ -1,0 +1,79 @@
+"""`automl run` from cold: a process and a home of its own, with nothing ready but the data."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.errors import AutomlError
+from pipeline_lib.home import Home
+
+AUTOML = (str(Path(sys.executable).with_name("automl")), "run", "mnist", "--engine", "optuna")
+
+
+@contextmanager
+def cold_home(home: Home) -> Iterator[Home]:
+    """An empty home with the data of another; gone afterwards, with the servers that use it."""
+    with tempfile.TemporaryDirectory(prefix="automl-bench-", ignore_cleanup_errors=True) as root:
+        cold = Home(Path(root))
+        cold.data.symlink_to(home.data.absolute())
+        try:
+            yield cold
+        finally:
+            server = cold.prefect / "background"  # locked while the run's server lives
+            if server.exists():
+                with server.open() as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def run_json(command: Sequence[str], home: Home) -> list[dict[str, Any]]:
+    """The JSON objects that a command printed, with the seconds it took as `wall` in the first.
+
+    Raises:
+        AutomlError: It failed; with the last line it wrote.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    began = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--home", str(home.root)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    wall = time.perf_counter() - began
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing was written"])[-1]
+        raise AutomlError(" ".join(command), f"ended with exit code {done.returncode}", value=last)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    first, *others = map(json.loads, lines)
+    return [{**first, "wall": wall}, *others]
+
+
+def cold_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
+    """One cold run at a budget: its seconds apart, and what its winner is worth."""
+    command = [*AUTOML, "--budget", f"{budget_seconds:g}s", "--seed", str(seed), "--json"]
+    with cold_home(home) as cold:
+        said = run_json(command, cold)[0]
+    winner = said["winner"]
+    return {
+        "budget": budget_seconds,
+        "seed": seed,
+        "wall": said["wall"],
+        "seconds": said["seconds"],
+        "trials": said["engines"]["optuna"]["trials"],
+        "val_accuracy": winner["val_accuracy"],
+        "test_accuracy": winner["test_accuracy"],
+        "test_interval": winner["test_interval"],
+        "configuration": winner["configuration"],
+    }

@@ -1,0 +1,98 @@
+"""A process that runs the flow until so many trials are done: `python -m benchmarks.long_study`.
+
+A budget bounds both the seconds of a run and the size of its networks, so that no budget has room
+for hundreds of trials. Here the engine is asked for a short run's study with a later deadline; all
+else is `automl run`. The last line on stdout tells the peak memory of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.cold_run import cold_home, run_json
+from pipeline_lib.engines import ladder
+from pipeline_lib.engines.base import SearchRequest
+from pipeline_lib.engines.optuna_storage import read_trials
+from pipeline_lib.home import Home
+from pipeline_lib.run import Run
+from pipeline_lib.trial import Trial
+
+_NAME = "long"
+_DEADLINE_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a long study did, and took."""
+
+    seconds: float  # from the first trial to the end of the search
+    peak_mib: float  # of the process that owns the study
+    trials: list[Trial]
+
+
+def run_long_study(
+    home: Home, trials: int, workers: int, budget_seconds: float, base_samples: int
+) -> Study:
+    """Conduct it in a process and a home of its own.
+
+    Args:
+        home: Has the data.
+        trials: Search trials to conduct.
+        workers: Trials at a time.
+        budget_seconds: That of the run whose networks and rungs these are.
+        base_samples: Samples at the lowest rung.
+    """
+    command = [sys.executable, "-m", "benchmarks.long_study"]
+    numbers = (trials, workers, budget_seconds, base_samples)
+    with cold_home(home) as cold:
+        said, own = run_json([*command, *map(str, numbers)], cold)
+        found = read_trials(cold.study(_NAME) / "optuna", _NAME)
+    return Study(said["seconds"]["search"], own["peak_mib"], found)
+
+
+def peak_memory() -> float:
+    """The most memory this process has had since it started, MiB; on Linux."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(li.split()[1]) for li in status.splitlines() if li.startswith("VmHWM")) / 2**10
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the flow, with JSON on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trials", type=int)
+    parser.add_argument("workers", type=int)
+    parser.add_argument("budget_seconds", type=float)
+    parser.add_argument("base_samples", type=int)
+    parser.add_argument("--home", required=True)
+    given = parser.parse_args(arguments)
+    os.environ["AUTOML_HOME"] = given.home
+    ladder.BASE_SAMPLES = given.base_samples
+    _lengthen_studies(given.budget_seconds)
+    from flows.running import run_here
+
+    parameters = {"engine": "optuna", "trials": given.trials, "workers": given.workers}
+    run_here("mnist", {**parameters, "budget": "24h", "name": _NAME}, as_json=True)
+    print(json.dumps({"peak_mib": peak_memory()}))
+
+
+def _lengthen_studies(budget_seconds: float) -> None:
+    """Have runs ask for the study of a shorter run, with a deadline that never comes."""
+    original = Run.request
+
+    def request(*arguments: object) -> SearchRequest:
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        asked = original(*arguments)  # type: ignore[arg-type]
+        return replace(asked, budget_seconds=budget_seconds, deadline=deadline)
+
+    Run.request = request  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()

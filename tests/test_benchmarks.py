@@ -1,0 +1,103 @@
+"""The benchmarks still run: every part in a tiny mode. What they measure is not looked at."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import chapter, loop, overhead, peer, scaling, search, time_to, workers
+from benchmarks.__main__ import parts
+from benchmarks.chapter_loop import chapter_images
+from benchmarks.machine import machine_facts
+from benchmarks.replay import random_configurations, replay
+from benchmarks.results import Bench, measure
+from benchmarks.summary import markdown, write_summary
+
+TINY = {
+    "chapter": chapter.Size(trials=2, samples=64, test_images=50),
+    "loop": loop.Size(seeds=1, samples=64, validation_share=0.1),
+    "workers": workers.Size(configurations=2, samples=64, repeats=1),
+    "search": search.Size(seeds=1, seconds=2.0, base_samples=100),
+    "peer": peer.Size(seconds=0.1, iterations=1, images=100),
+}
+
+
+@pytest.fixture
+def bench(mnist, test_home, tiny_data):
+    """The chapter's loop reads all of MNIST from the home, and uses as little of it."""
+    return Bench(test_home, tiny_data)
+
+
+def test_every_part_has_a_short_mode_and_a_table():
+    for module in parts().values():
+        assert type(module.FULL) is type(module.SHORT) is module.Size
+        assert module.FULL != module.SHORT
+        assert callable(module.measure) and callable(module.table)
+
+
+def test_the_machine_is_described():
+    facts = machine_facts()
+    assert facts["cores"] >= 1
+    assert facts["sgemm_gflops_one_thread"] > 0
+    assert facts["sgemm_gflops_all_cores"] > 0
+    assert facts["cpu"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", TINY)
+def test_a_part_leaves_its_result_and_the_machine(part, bench, tmp_path):
+    module = parts()[part]
+    document = measure(part, module.measure, bench, TINY[part], tmp_path)
+    assert json.loads((tmp_path / f"{part}.json").read_text()) == document
+    assert document["machine"]["sgemm_gflops_one_thread"] > 0
+    assert markdown(module.table(document["result"])) in write_summary(parts(), tmp_path)
+    has_accuracies = part in ("chapter", "search", "peer")
+    assert (tmp_path / "accuracy.svg").exists() == has_accuracies
+
+
+@pytest.mark.slow
+def test_the_chapters_seconds_are_those_of_whole_epochs(bench):
+    result = chapter.measure(bench, TINY["chapter"])
+    assert result["extrapolated"]
+    assert result["study_seconds"] > 10 * result["measured_seconds"]
+    assert [len(trial["epochs"]) for trial in result["trials"]] == [2, 2]
+
+
+@pytest.mark.slow
+def test_both_loops_see_the_same_images(bench, tiny_data):
+    """What torchvision reads from the files is what the project has in its arrays."""
+    split = tiny_data.load()
+    images = chapter_images(bench.home.data, train=True)
+    for index in split.train[:3]:
+        pixels, label = images[index]
+        raw = (pixels * 0.3069 + 0.1302) * 255
+        assert raw.round().int().tolist() == split.images[index].tolist()
+        assert label == split.labels[index]
+
+
+@pytest.mark.slow
+def test_a_replay_trains_every_rung_asked_for(tiny_data):
+    from dataclasses import replace
+
+    samples = [(64, 128), (64,), (96,)]
+    drawn = random_configurations(3, seed=0)
+    climbs = [replace(climb, samples=s) for climb, s in zip(drawn, samples, strict=True)]
+    for count in (1, 2):
+        rungs = replay(tiny_data, climbs, count).rungs
+        assert sorted(rung.samples for rung in rungs) == [64, 64, 96, 128]
+
+
+@pytest.mark.long
+def test_whole_runs_are_measured(bench, tmp_path):
+    """The parts that start the command line, on all of MNIST."""
+    sizes = {
+        "time-to": time_to.Size(budgets=(6.0,), seeds=1),
+        "overhead": overhead.Size(trials=3, base_samples=100),
+        "scaling": scaling.Size((200,), (32,), 200, (3,), base_samples=100),
+    }
+    for part, size in sizes.items():
+        document = measure(part, parts()[part].measure, bench, size, tmp_path)
+        assert document["machine"]["cores"] >= 1
+    text = write_summary(parts(), tmp_path)
+    assert all(f"Part {number}" in text for number in (3, 5, 9))
