@@ -1,6 +1,7 @@
 # Everything runs from .venv, which `make install` builds from requirements.lock.
 #   make mnist                   the main job, about two minutes
 #   make test                    the tests; PYTEST_ARGS= runs the long ones too, as CI does
+#   make chaos                   kills of random processes of real runs; KILLS=100 (an hour or two)
 #   make audit                   known flaws of the locked packages
 #   make bench                  the benchmarks, hours; BENCH_ARGS=--short takes minutes
 #   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin
@@ -9,6 +10,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?= -m "not long"
 LOCK_ARGS ?=
+KILLS ?= 100
 BENCH_ARGS ?=
 
 VENV := .venv
@@ -20,7 +22,7 @@ COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0
 
 AUDIT := $(VENV)/audit
 
-.PHONY: install mnist test check up lock audit clean
+.PHONY: install mnist test check up lock audit chaos clean
 
 install: $(INSTALLED)
 
@@ -53,6 +55,9 @@ bench: install
 
 up: install
 	@$(BIN)/automl up
+
+chaos: install
+	@$(BIN)/python -W ignore tests/chaos/harness.py --kills $(KILLS)
 
 lock: | $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --only-binary :all: \
