@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Subset
+from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from pipeline_lib.models import build_model, design
 from pipeline_lib.training import make_optimizer
@@ -23,7 +23,8 @@ from pipeline_lib.trial import Configuration
 BATCH = 32
 TEST_BATCH = 500
 
-Images = Dataset[Any]
+Images = Any
+"""A torch data set of images and labels; torchvision says no more of it."""
 
 
 def chapter_images(data: Path, *, train: bool) -> Images:
@@ -37,7 +38,7 @@ def chapter_images(data: Path, *, train: bool) -> Images:
 
 def first(images: Images, count: int) -> Images:
     """The first so many of them."""
-    return Subset(images, range(min(count, len(images))))  # type: ignore[arg-type]
+    return Subset(images, range(min(count, len(images))))
 
 
 class ChapterTraining:
@@ -53,7 +54,7 @@ class ChapterTraining:
     def fit(self, samples: int) -> float:
         """One epoch of so many samples; the seconds it took."""
         began = time.perf_counter()
-        sampler = RandomSampler(self.train, num_samples=samples)  # type: ignore[arg-type]
+        sampler = RandomSampler(self.train, num_samples=samples)
         self.network.train()
         for images, labels in DataLoader(self.train, BATCH, sampler=sampler):
             self.optimizer.zero_grad()
@@ -69,7 +70,7 @@ class ChapterTraining:
         with torch.no_grad():
             for images, labels in DataLoader(self.test, TEST_BATCH, shuffle=True):
                 hits += int((self.network(images).argmax(1) == labels).sum())
-        return hits / len(self.test), time.perf_counter() - began  # type: ignore[arg-type]
+        return hits / len(self.test), time.perf_counter() - began
 
 
 def fit_once(

@@ -88,10 +88,10 @@ def _lengthen_studies(budget_seconds: float) -> None:
 
     def request(*arguments: object) -> SearchRequest:
         deadline = time.monotonic() + _DEADLINE_SECONDS
-        asked = original(*arguments)  # type: ignore[arg-type]
+        asked = original(*arguments)
         return replace(asked, budget_seconds=budget_seconds, deadline=deadline)
 
-    Run.request = request  # type: ignore[method-assign]
+    Run.request = request
 
 
 if __name__ == "__main__":

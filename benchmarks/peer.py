@@ -42,8 +42,8 @@ def measure(bench: Bench, size: Size) -> Result:
         curve.append([seconds, accuracy])
         model.max_iter += size.iterations
     test = chapter_images(bench.home.data, train=False)
-    pixels = np.asarray(test.data).reshape(len(test), -1)  # type: ignore[attr-defined,arg-type]
-    tested = float(model.score(pixels, np.asarray(test.targets)))  # type: ignore[attr-defined]
+    pixels = np.asarray(test.data).reshape(len(test), -1)
+    tested = float(model.score(pixels, np.asarray(test.targets)))
     return {
         "curve": curve,
         "iterations": model.n_iter_,

@@ -69,7 +69,7 @@ def _hear(running: dict[TrialWorker, list[int]]) -> list[Rung]:
     by_connection = {worker.connection: worker for worker in running}
     heard = []
     for connection in wait(list(by_connection)):
-        worker = by_connection[connection]  # type: ignore[index]
+        worker = by_connection[connection]
         heard.append(worker.receive())
         if running[worker]:
             worker.request(running[worker].pop(0))
