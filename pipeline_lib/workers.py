@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import resource
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Iterator
@@ -144,6 +146,7 @@ class _ParentGone(Exception):
 
 def _work(connection: Connection, job: TrialJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         limit_memory(job.memory)
         _train(connection, job)
@@ -162,6 +165,14 @@ def _say_why(connection: Connection, job: TrialJob, error: Exception) -> None:
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         text = f"needs more than {job.memory} MiB (trial_memory): {text}"
     connection.send_bytes(json.dumps({"failed": text}).encode())
+
+
+def _end_with_parent() -> None:
+    """Wait for the run to end, and end this process with it, whatever hangs here."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def limit_memory(mebibytes: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import misbehaving
 import psutil
@@ -101,3 +104,29 @@ def test_the_limits_of_a_configuration_reach_the_engines(tiny_data, tmp_path):
     assert limits(trial_seconds=7, trial_memory=999) == (7, 999)
     assert limits(budget_seconds=60) == (300, 2048)
     assert limits(budget_seconds=3600) == (3600, 2048)
+
+
+_ORPHAN = """
+import pickle, sys
+sys.path.insert(0, "tests")
+from pipeline_lib.workers import TrialWorker
+if __name__ == "__main__":
+    worker = TrialWorker(pickle.loads(bytes.fromhex(sys.argv[1])))
+    worker.request(100)
+    print(worker._process.pid, flush=True)
+    worker.receive()
+"""
+
+
+def test_a_training_that_hangs_ends_when_its_run_is_killed(tiny_data, tmp_path):
+    job = TrialJob(tiny_data, CONVNET | BAD["forever"][0], 0, tmp_path)
+    command = [sys.executable, "-c", _ORPHAN, pickle.dumps(job).hex()]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as parent:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(3)  # until it hangs
+        parent.kill()
+    _, alive = psutil.wait_procs([worker], timeout=20)
+    for process in alive:
+        process.kill()
+    assert not alive
