@@ -83,7 +83,7 @@ def test_a_build_that_was_killed_does_not_count(engine_home: Home, tmp_path: Pat
     (copied / "bin").mkdir(parents=True)
     environment.python(home).symlink_to(environment.python(engine_home))
     assert not environment.is_ready(home)
-    print(json.dumps(environment.fingerprint()), file=(copied / "fingerprint.json").open("w"))
+    (copied / "fingerprint.json").write_text(json.dumps(environment.fingerprint()))
     assert environment.is_ready(home)
 
 
