@@ -38,7 +38,7 @@ def _headline(documents: dict[str, Result]) -> str:
 
 
 def _section(document: Result, module: ModuleType) -> str:
-    title = (module.__doc__ or "").splitlines()[0]
+    title = (module.__doc__ or "").splitlines()[0].rstrip(".")
     note = document["result"].get("note", "")
     pieces = [f"## {title}", note, markdown(module.table(document["result"])), _small(document)]
     return "\n\n".join(filter(None, pieces))

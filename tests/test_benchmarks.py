@@ -12,7 +12,7 @@ from benchmarks.chapter_loop import chapter_images
 from benchmarks.machine import machine_facts
 from benchmarks.replay import random_configurations, replay
 from benchmarks.results import Bench, measure
-from benchmarks.summary import markdown, write_summary
+from benchmarks.summary import _headline, markdown, write_summary
 
 TINY = {
     "chapter": chapter.Size(trials=2, samples=64, test_images=50),
@@ -42,6 +42,19 @@ def test_the_machine_is_described():
     assert facts["sgemm_gflops_one_thread"] > 0
     assert facts["sgemm_gflops_all_cores"] > 0
     assert facts["cpu"]
+
+
+def test_the_chapter_is_held_against_the_run_that_reaches_its_accuracy():
+    run = {"search": 10.0, "wall": 40.0}
+    headline = _headline(
+        {
+            "chapter": {"result": {"study_seconds": 1000.0}},
+            "time-to": {"result": {"targets": {"0.9877": run, "0.99": None}}},
+        }
+    )
+    assert "98.77%" in headline
+    assert "100 times the search (25 times all)" in headline
+    assert _headline({"chapter": {"result": {"study_seconds": 1000.0}}}) == ""
 
 
 @pytest.mark.slow
