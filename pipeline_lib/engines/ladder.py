@@ -12,7 +12,7 @@ SEARCH_SHARE = 0.5
 """Share of the budget that the search may spend; finalists train for the rest."""
 
 _MARGIN = 0.93  # of the time left: what a final may plan for, since speed wavers
-_WORTHWHILE = 1.5  # how much longer than its last rung a final must be
+_WORTHWHILE = 1.2  # how much longer than its last rung a final must be
 
 
 @dataclass(frozen=True)
