@@ -25,6 +25,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
@@ -58,6 +59,7 @@ class LocalServer:
         self.api_url = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._user: int | None = None
+        self._is_watched = False
         self._environment_before: dict[str, str | None] = {}
 
     def start_in_background(self) -> None:
@@ -98,7 +100,18 @@ class LocalServer:
                     "Prefect server", "does not answer", value=self.api_url, remedy=remedy
                 )
             time.sleep(0.05)
+        if self._process is not None and not self._is_watched:
+            self._is_watched = True
+            threading.Thread(target=self._start_again_when_killed, daemon=True).start()
         return self.api_url
+
+    def _start_again_when_killed(self) -> None:
+        """Prefect repeats its calls for a minute: time enough for a server on the same port."""
+        port = urlsplit(self.api_url).port or 0
+        while self._process is not None and self._process.wait() != 0 and self._user is not None:
+            with suppress(OSError), deciding(self.home):  # another run may have one by now
+                self._background_server(port)
+            time.sleep(1)  # where it cannot start, do not try all the time
 
     def release(self) -> None:
         """Use the server no more, before the process ends."""
@@ -123,14 +136,17 @@ class LocalServer:
     def _log(self) -> Path:
         return self.home.prefect / "background-server.log"
 
-    def _background_server(self) -> str:
+    def _background_server(self, port: int = 0) -> str:
         """Address of the server that runs share; started here when no other run did."""
         record = self.home.prefect / "background"
         lock = claim(record)
         if lock is None:
             return record.read_text().strip()
         try:
-            with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("wb") as log:
+            with (
+                socket.create_server(("127.0.0.1", port)) as listener,
+                self._log.open("ab" if port else "wb") as log,
+            ):
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
                 os.write(lock, url.encode())
                 inherited = (listener.fileno(), lock)

@@ -33,13 +33,8 @@ def test_kills_at_random_moments_lose_nothing(chaos):
 
 
 def test_the_harness_sees_a_lost_trial(chaos):
-    """A study whose storage forgets a trial, as it would without its journal, is found out."""
+    """A storage that forgets its trials, as one would that is not written at once, is found out."""
     chaos.finish()
-    number = max(key[1] for key in chaos.known)
-    journal = chaos.home.study("chaos") / "optuna" / "study.journal"
-    lines = journal.read_text().splitlines(keepends=True)
-    journal.write_text(
-        "".join(line for line in lines if f'"trial_id":{number}' not in line.replace(" ", ""))
-    )
+    (chaos.home.study("chaos") / "optuna" / "study.journal").unlink()
     with pytest.raises(Broken, match="changed or is gone"):
         chaos._check()

@@ -120,6 +120,25 @@ def test_a_server_ends_when_its_run_is_killed(home):
 
 
 @pytest.mark.slow
+def test_a_server_that_is_killed_during_a_run_is_started_again(home):
+    with python(WAIT, home) as run:
+        url = run.stdout.readline().strip()
+        users = str(home.prefect / "users")
+        (server,) = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if users in (process.info["cmdline"] or ())
+        ]
+        server.kill()
+        deadline = time.monotonic() + 60
+        while server.is_running() or not answers(url):
+            assert time.monotonic() < deadline, "nobody started it again"
+            time.sleep(0.2)
+        run.kill()
+    wait_until_ended(home)
+
+
+@pytest.mark.slow
 def test_a_server_that_cannot_start_says_why(tmp_path):
     home = Home(tmp_path)
     home.prefect.mkdir()
