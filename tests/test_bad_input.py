@@ -262,7 +262,9 @@ def test_a_home_in_a_place_that_takes_no_files(home, tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("busy", ["--prefect-port", "--mlflow-port"])
 def test_a_port_that_is_taken(busy, home, tmp_path, monkeypatch, capsys):
     port = a_taken_port()
-    ports = {"--prefect-port": "0", "--mlflow-port": "0", busy: port}  # 0: any free one
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        other = str(free.getsockname()[1])
+    ports = {"--prefect-port": other, "--mlflow-port": other, busy: port}
     words = [word for flag_and_port in ports.items() for word in flag_and_port]
     line = refused(["up", *words, "--home", str(home)], monkeypatch, capsys, tmp_path)
     assert port in line
