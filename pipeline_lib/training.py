@@ -97,8 +97,11 @@ class Training:
         self.optimizer = make_optimizer(self.model, self.configuration)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
 
-    def fit(self, samples: int) -> Rung:
+    def fit(self, samples: int, seconds: float | None = None) -> Rung:
         """Train on so many samples (> 0) and evaluate on the validation part.
+
+        With `seconds` the clock counts too: on a machine that is slower than was planned the
+        schedule hurries, so that it still ends annealed and in time, after fewer samples.
 
         Raises:
             TrialFailure: The loss is no longer a finite number.
@@ -114,18 +117,27 @@ class Training:
         mark = len(self.data.train)
         for images, labels in self._batches(samples):  # (B, C, H, W) uint8, (B,)
             self._check()
-            self._schedule(seen / samples)
+            spent = (time.perf_counter() - began) / seconds if seconds else 0.0
+            if spent >= 1 and seen:
+                break
+            self._schedule(min(max(seen / samples, spent), 1.0))
             loss = self._step(images, labels)
             seen += len(labels)
             loss_sum += loss * len(labels)
-            if seen >= mark or seen == samples:
-                mean_loss = float(loss_sum) / (seen - (curve[-1].samples if curve else 0))
-                curve.append(Epoch(seen, mean_loss, self.evaluate()))
-                loss_sum.zero_()
+            if seen >= mark:
+                curve.append(self._point(curve, seen, loss_sum))
                 mark += len(self.data.train)
-        self._seen = already + samples
-        seconds = time.perf_counter() - began
-        return Rung(self._seen, curve[-1].val_accuracy, seconds, tuple(curve))
+        if not curve or curve[-1].samples != seen:
+            curve.append(self._point(curve, seen, loss_sum))
+        self._seen = already + seen
+        took = time.perf_counter() - began
+        return Rung(self._seen, curve[-1].val_accuracy, took, tuple(curve))
+
+    def _point(self, curve: list[Epoch], seen: int, loss_sum: Tensor) -> Epoch:
+        """Evaluate, and start the sum of losses anew."""
+        mean_loss = float(loss_sum) / (seen - (curve[-1].samples if curve else 0))
+        loss_sum.zero_()
+        return Epoch(seen, mean_loss, self.evaluate())
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         kind = str(self.configuration.get("augmentation", "none"))

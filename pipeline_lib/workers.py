@@ -78,11 +78,13 @@ class TrialWorker:
             self._process.start()
         theirs.close()
 
-    def request(self, samples: int) -> None:
-        """Ask for a rung at this fidelity; its result makes `connection` readable."""
+    def request(self, samples: int, seconds: float | None = None) -> None:
+        """Ask for a rung at this fidelity, in so many seconds; `connection` tells when it ends."""
         self._asked = time.monotonic()
         with suppress(OSError):  # It died; `receive` tells of what.
-            self.connection.send_bytes(json.dumps({"samples": samples}).encode())
+            self.connection.send_bytes(
+                json.dumps({"samples": samples, "seconds": seconds}).encode()
+            )
 
     @property
     def is_overdue(self) -> bool:
@@ -206,6 +208,6 @@ def _train(connection: Connection, job: TrialJob) -> None:
     training = Training(job.configuration, architecture, data, job.seed, check)
     size = Size(models.parameter_count(training.model), models.multiply_adds(architecture))
     while True:
-        rung = training.fit(json.loads(connection.recv_bytes())["samples"])
+        rung = training.fit(**json.loads(connection.recv_bytes()))
         models.save_model(training.model, architecture, job.directory)
         connection.send_bytes(json.dumps({"rung": asdict(rung), **asdict(size)}).encode())

@@ -288,3 +288,12 @@ def test_training_needs_no_test_set(small_mnist, small_data, tmp_path):
 def test_use_one_thread():
     use_one_thread()
     assert torch.get_num_threads() == 1
+
+
+def test_a_slow_machine_hurries_the_schedule_and_ends_annealed(small_data):
+    data = TrainingData.of(small_data.load())
+    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), data, 0)
+    rung = training.fit(10_000_000, seconds=1.0)
+    assert 0 < rung.samples < 10_000_000
+    assert rung.curve[-1].samples == rung.samples
+    assert training.optimizer.param_groups[0]["lr"] < 0.3 * float(CONVNET["lr"])

@@ -227,7 +227,8 @@ class _Search:
         )
         run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
         self.running.append(run)
-        run.worker.request(rungs[0])
+        left = self.request.deadline - time.monotonic()
+        run.worker.request(rungs[0], left if stage == "final" else None)
         self.listen(trial)
 
     def _hear(self, run: _Running) -> None:
