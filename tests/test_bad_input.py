@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import struct
@@ -64,11 +65,9 @@ def picture(place: Path, content: bytes) -> str:
 
 def a_taken_port() -> str:
     taken = socket.create_server(("127.0.0.1", 0))
-    a_taken_port.keep.append(taken)
+    atexit.register(taken.close)
     return str(taken.getsockname()[1])
 
-
-a_taken_port.keep = []
 
 RUN = {
     "preset-unknown": (["run", "mnits"], ["preset", "'mnits'", "did you mean 'mnist'"]),
