@@ -27,10 +27,11 @@ class Clock:
     _paces: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def learn(self, configuration: int, seconds: float, curve: Sequence[Mapping[str, Any]]) -> None:
-        """Take in what an evaluation took, and the seconds of each of its epochs."""
+        """Take in what an evaluation took, and the seconds of epochs of it, the last among them."""
         if curve:
             an_epoch = sum(point["seconds"] for point in curve) / len(curve)
-            self._paces[configuration] = (an_epoch, max(0.0, seconds - an_epoch * len(curve)))
+            overhead = max(0.0, seconds - an_epoch * curve[-1]["epoch"])
+            self._paces[configuration] = (an_epoch, overhead)
 
     def epochs_that_fit(self, configuration: int, wanted: int) -> int:
         """As many epochs as are wanted or fit; 0 when fewer than `min_epochs` fit."""

@@ -6,6 +6,7 @@ Runs in a process of its own, started by Auto-PyTorch's `ExecuteTaFuncWithQueue`
 from __future__ import annotations
 
 import copy
+import math
 import resource
 import sys
 import time
@@ -39,6 +40,9 @@ from pipeline_lib.engines.autopytorch.job import Job  # noqa: E402
 _MEGABYTE = 2**20
 _TRAINING_SHARE = 0.8
 """Of the seconds of an evaluation: the rest is for what comes before and after its training."""
+_CURVE_POINTS = 200
+"""At most, evenly spaced: a result that does not fit into a pipe's 64 KB would never be read,
+for its reader waits for the process to end and the process for its reader."""
 
 
 class SplitDataset(TabularDataset):
@@ -200,13 +204,15 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _curve(tracker: dict[str, dict[int, Any]]) -> list[dict[str, float]]:
-    """Loss, accuracy and seconds of each epoch."""
+    """Loss, accuracy and seconds of the epochs, of so many that the last is among them."""
+    epochs = sorted(tracker["train_loss"])
+    step = math.ceil(len(epochs) / _CURVE_POINTS)
     return [
         {
             "epoch": epoch,
             "seconds": tracker["end_time"][epoch] - tracker["start_time"][epoch],
-            "train_loss": float(loss),
+            "train_loss": float(tracker["train_loss"][epoch]),
             "accuracy": float(tracker["val_metrics"][epoch]["accuracy"]),
         }
-        for epoch, loss in sorted(tracker["train_loss"].items())
+        for epoch in epochs[::-step][::-1]
     ]

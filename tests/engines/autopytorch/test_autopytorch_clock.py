@@ -10,7 +10,7 @@ from pipeline_lib.engines.autopytorch.fidelity import ETA, epochs_for
 
 
 def curve(epochs: int, seconds: float) -> list[dict[str, float]]:
-    return [{"seconds": seconds}] * epochs
+    return [{"epoch": epoch, "seconds": seconds} for epoch in range(1, epochs + 1)]
 
 
 def test_what_is_unknown_gets_what_it_wants() -> None:
@@ -57,3 +57,11 @@ def test_more_time_never_means_fewer_epochs(seconds: float, samples: int) -> Non
 def test_the_chapters_budget_on_two_cores() -> None:
     assert epochs_for(2 * 2000, 54_000) == (5, 45)
     assert epochs_for(2 * 300, 54_000) == (2, 6)
+
+
+def test_a_thinned_curve_says_the_same_as_a_whole_one() -> None:
+    whole, thinned = Clock(time.monotonic() + 1000, 2), Clock(time.monotonic() + 1000, 2)
+    points = curve(10, 10)
+    whole.learn(1, seconds=120, curve=points)
+    thinned.learn(1, seconds=120, curve=points[1::2])
+    assert whole.epochs_that_fit(1, 500) == thinned.epochs_that_fit(1, 500)
