@@ -45,6 +45,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
+    ensemble: Annotated[int | None, typer.Option(help="Models in it at most; 1: none.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
@@ -63,6 +64,7 @@ def run(
         "name": name,
         "data": data,
         "promote": promote,
+        "ensemble": ensemble,
     }
     run_here(preset, {k: v for k, v in given.items() if v is not None}, as_json=json)
 
@@ -98,6 +100,20 @@ def report(
     name = run or latest(here)
     for path in write(here.run(name), load(here, name)):
         typer.echo(path)
+
+
+@app.command()
+def dashboard(
+    run: Annotated[str | None, typer.Argument(help="Name of a run. [default: the latest]")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8080,
+    home: HomeOption = None,
+) -> None:
+    """Look at a run's Optuna study in optuna-dashboard, while it searches or later."""
+    from flows.dashboard import show
+    from pipeline_lib.home import Home
+
+    _use_home(home)
+    show(Home.from_environment(), run, port)
 
 
 @app.command()

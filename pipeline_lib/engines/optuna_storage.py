@@ -47,7 +47,7 @@ def open_study(
     )
     study = optuna.create_study(
         study_name=request.study,
-        storage=_storage(request.directory),
+        storage=open_storage(request.directory),
         direction="maximize",
         sampler=sampler,
         pruner=pruner,
@@ -78,7 +78,7 @@ def read_trials(directory: Path, study: str) -> list[Trial]:
     """Every trial that ended, by number; empty where there is no study yet."""
     if not journal(directory).exists():
         return []
-    loaded = optuna.load_study(study_name=study, storage=_storage(directory))
+    loaded = optuna.load_study(study_name=study, storage=open_storage(directory))
     ended = [trial for trial in loaded.get_trials(deepcopy=False) if trial.state.is_finished()]
     return [_thaw(trial, directory, study) for trial in ended if RECORD in trial.user_attrs]
 
@@ -102,7 +102,8 @@ def model_directory(directory: Path, number: int) -> Path:
     return directory / "trials" / f"{number:04d}"
 
 
-def _storage(directory: Path) -> JournalStorage:
+def open_storage(directory: Path) -> JournalStorage:
+    """Optuna's own storage of the study kept in a directory."""
     return JournalStorage(JournalFileBackend(str(journal(directory))))
 
 

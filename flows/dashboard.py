@@ -1,0 +1,84 @@
+"""`automl dashboard`: optuna-dashboard on the study of a run, until Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from pipeline_lib.config import choice
+from pipeline_lib.errors import ServerError, UserError
+from pipeline_lib.home import Home
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication
+
+_HOST = "127.0.0.1"
+
+
+def show(home: Home, name: str | None, port: int) -> None:
+    """Serve the Optuna study of a run, of the latest where none is named, to this machine.
+
+    Raises:
+        UserError: There is no such study.
+        ServerError: The port is taken.
+    """
+    directory = _study(home, name)
+    try:
+        server = make_server(_HOST, port, _application(directory), _Server, _Quiet)
+    except OSError as error:
+        problem = f"cannot listen on its port ({error.strerror})"
+        remedy = "choose another with --port"
+        raise ServerError("dashboard", problem, value=port, remedy=remedy) from error
+    print(f"{directory.parent.name} is at http://{_HOST}:{port}/dashboard\nCtrl-C stops it.")
+    sys.stdout.flush()
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
+
+
+def _study(home: Home, name: str | None) -> Path:
+    """Where a run keeps its Optuna study."""
+    from pipeline_lib.engines.optuna_storage import journal
+
+    found = [path for path in (home.root / "studies").glob("*/optuna") if journal(path).exists()]
+    if not found:
+        remedy = "`automl run … --engine optuna` begins one; --home says where to look"
+        raise UserError(
+            "dashboard", "no run has an Optuna study", value=str(home.root), remedy=remedy
+        )
+    found.sort(key=lambda path: journal(path).stat().st_mtime, reverse=True)
+    by_name = {path.parent.name: path for path in found}
+    return by_name[choice("run", name, by_name)] if name else found[0]
+
+
+def _application(directory: Path) -> WSGIApplication:
+    """Optuna's dashboard, to look at only: any page in the browser could ask it to delete."""
+    from optuna_dashboard import wsgi
+
+    from pipeline_lib.engines.optuna_storage import open_storage
+
+    dashboard = wsgi(open_storage(directory))
+
+    def look(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
+        asked = environ.get("HTTP_HOST", "").partition(":")[0]
+        if environ["REQUEST_METHOD"] in {"GET", "HEAD"} and asked in {_HOST, "localhost"}:
+            return dashboard(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"automl dashboard shows a study to this machine, and changes nothing\n"]
+
+    return look
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep requests off the terminal."""
