@@ -1,7 +1,7 @@
 # Everything runs from .venv, which `make install` builds from requirements.lock.
 #   make mnist                   the main job, about two minutes
 #   make test                    the tests; PYTEST_ARGS= runs the long ones too, as CI does
-#   make chaos                   kills of random processes of real runs; KILLS=100 (an hour or two)
+#   make chaos                   kills of random processes of real runs; KILLS=100 (an hour)
 #   make audit                   known flaws of the locked packages
 #   make bench                  the benchmarks, hours; BENCH_ARGS=--short takes minutes
 #   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin

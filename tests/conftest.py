@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from small_mnist import prepare_small
 
-from pipeline_lib.data.catalogue import CATALOGUE, idx_files
-from pipeline_lib.data.prepared import PreparedData, SearchData, prepare, prepare_dataset
-from pipeline_lib.data.raw_files import idx_header
+from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.home import Home
-
-TRAIN, TEST = 1200, 400
 
 settings.register_profile("automl", deadline=None)  # a busy machine is no failure
 settings.load_profile("automl")
@@ -37,22 +34,7 @@ def mnist(test_home: Home) -> PreparedData:
 @pytest.fixture(scope="session")
 def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     """The first 1200 training and 400 test images of real MNIST, as a data set of its own."""
-    files = idx_files("Small/raw", TRAIN, TEST)
-    dataset = replace(CATALOGUE["mnist"], train_size=TRAIN, test_size=TEST, files=files)
-    root = tmp_path_factory.mktemp("small-mnist")
-    arrays = (
-        "search/train_images",
-        "search/train_labels",
-        "sealed/test_images",
-        "sealed/test_labels",
-    )
-    for file, name in zip(files, arrays, strict=True):
-        array = np.load(mnist.directory / f"{name}.npy", mmap_mode="r")
-        cut = array[: file.shape[0]].astype(np.uint8)
-        path = root / "layout" / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(idx_header(file.shape) + cut.tobytes())
-    return prepare_dataset(dataset, Home(root / "home"), root / "layout")
+    return prepare_small(mnist, Home(tmp_path_factory.mktemp("small-mnist") / "home"))
 
 
 @pytest.fixture(scope="session")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from contextlib import closing, contextmanager
 
 import pytest
 import sqlalchemy
+from mlflow_server import MlflowServer
 from test_tracking import a_trial
 
 from pipeline_lib.config import RunConfig
@@ -170,49 +164,12 @@ def test_sync_of_what_is_no_run(home, name):
     assert sorted(home.root.rglob("*")) == before
 
 
-class Server:
-    """A real MLflow server on its own database, which can be killed and started again."""
-
-    def __init__(self, directory, database):
-        self.directory, self.database = directory, database
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.database}"]
-        command += ["--artifacts-destination", str(self.directory / "artifacts")]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            command,
-            cwd=self.directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": ""},
-        )
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{self.url}/health", timeout=5)
-                return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise AssertionError("the server does not start")
-
-    def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
     blank, home, run, tmp_path, monkeypatch
 ):
     database = tmp_path / "server.db"
     database.write_bytes(blank.mlflow_database.read_bytes())
-    server = Server(tmp_path, database)
+    server = MlflowServer(tmp_path, database)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     server.start()

@@ -2,9 +2,11 @@
 
     python tests/chaos/harness.py --kills 100
 
-Each round starts `automl run` with the same name, kills one process of it (the run itself, a
-training, the forkserver, Prefect's server, …) with SIGKILL, waits for all of it to end, and holds
-the engine's storage, MLflow and the files against what was there before.
+Each round runs `automl run` with the name of the round before, kills one process of it (the run
+itself, a training, the forkserver, Auto-PyTorch's worker, Prefect's server, MLflow's server, …)
+with SIGKILL, waits for all of it to end, and holds the engines' storages, MLflow and the files
+against what was there before. After ten kills a run that nobody disturbs ends the study; then
+everything must be there without any repair, and the next study begins.
 """
 
 from __future__ import annotations
@@ -18,101 +20,131 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from pipeline_lib.engines.optuna_storage import INTERRUPTED  # noqa: E402
+from mlflow_server import MlflowServer  # noqa: E402
+from processes import MARK, MLFLOW, end, family, kind_of  # noqa: E402
+from promises import Broken, Promises  # noqa: E402
+from small_mnist import prepare_small  # noqa: E402
+
+from flows.prefect_server import LocalServer  # noqa: E402
+from pipeline_lib.data.prepared import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
-from pipeline_lib.models import load_model  # noqa: E402
-from pipeline_lib.sync import Begun, sync  # noqa: E402
-from pipeline_lib.tracking import open_store  # noqa: E402
-from pipeline_lib.tracking.recorder import runs_of_study  # noqa: E402
-from pipeline_lib.tracking.trials import key_of  # noqa: E402
-from pipeline_lib.trial import Trial, TrialState  # noqa: E402
 
-MARK = "AUTOML_CHAOS"
-NAME = "chaos"
-_END_SECONDS = 120.0  # a run that lost a process must have ended by then, with all of its processes
+_END_SECONDS = 180.0  # a run that lost a process must have ended by then, with all of its processes
+_AWAY_SECONDS = 3.0  # from the death of MLflow's server until somebody starts it again
+_ENGINES = {"optuna": ("20s", 3), "all": ("30s", 2)}
+"""What runs are asked for, by engine: seconds and search trials of each engine."""
 
 
-class Broken(AssertionError):
-    """A promise that does not hold."""
-
-
-@dataclass
 class Chaos:
-    """One study that is run, killed and run again."""
+    """Studies that are run, killed and run again, in one home."""
 
-    home: Home
-    seed: int
-    engine: str = "optuna"
-    say: Callable[[str], None] = print
-    longest: float = 60.0  # seconds: how long a run lasts, and so when it may be killed
-    known: dict[tuple[str, int], Trial] = field(default_factory=dict)
-    victims: Counter[str] = field(default_factory=Counter)
+    def __init__(
+        self, home: Home, engines: Home, seed: int, say: Callable[[str], None] = print
+    ) -> None:
+        self.home = home
+        self.say = say
+        self.random = random.Random(seed)
+        self.token = f"{os.getpid()}-{seed}"
+        self.victims: Counter[str] = Counter()
+        self.longest = dict.fromkeys(_ENGINES, 30.0)  # how long a run lasts, by engine
+        self.mlflow = MlflowServer(home.root.parent, home.mlflow_database)
+        self.prefect_url = ""
+        prepare_small(prepare("mnist", engines), home)
+        if engines.engines.is_dir():
+            home.engines.symlink_to(engines.engines)
 
-    def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
-        self.token = f"{os.getpid()}-{self.seed}"
+    @contextmanager
+    def servers(self) -> Iterator[None]:
+        """A Prefect server that many runs share while it is no victim."""
+        with LocalServer(Home(self.home.root.parent / "warm")) as server:
+            self.prefect_url = server.wait_until_healthy()
+            try:
+                yield
+            finally:
+                end(self.token)
+                self.mlflow.kill()
+        server.release()
 
-    def round(self) -> None:
-        """Start, kill, wait, check."""
-        process = self._start()
+    def study(self, name: str, engine: str, kills: int) -> int:
+        """One study: so many kills, then a run that ends; how many trials it has."""
+        promises = Promises(self.home, name)
+        for _ in range(kills):
+            self._round(promises, engine)
+        code = self._run(name, engine, own_server=False).wait(600)
+        self._wait_for_the_others("nothing")
+        if code != 0:
+            raise Broken(f"an undisturbed run ended with {code}:\n{self._log()}")
+        promises.check(repair=False)
+        with (self.home.run(name) / "leaderboard.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        shown = Counter((row["engine"], int(row["trial"])) for row in rows)
+        if shown != Counter(promises.known.keys()):
+            raise Broken("the leaderboard does not hold every trial once")
+        self.say(f"{name}: nothing lost, {len(shown)} trials")
+        return len(shown)
+
+    def _round(self, promises: Promises, engine: str) -> None:
+        """Start, kill, wait, check. Half of the runs have a Prefect server of their own."""
+        own_server = self.random.random() < 0.5
+        served = self.home.mlflow_database.exists() and self.random.random() < 0.3
+        if served and self.mlflow.process is None:
+            self.mlflow.start()
+        process = self._run(promises.name, engine, own_server, self.mlflow.url if served else "")
         began = time.monotonic()
-        moment = self.random.uniform(0.5, self.longest)
+        moment = self.random.uniform(1.0, self.longest[engine])
         while time.monotonic() - began < moment and process.poll() is None:
-            time.sleep(0.1)
-        victim = self._kill_one()
+            time.sleep(0.05)
+        victim = "nothing" if process.poll() is not None else self._kill_one(served)
         self.victims[victim] += 1
+        if victim == MLFLOW:
+            time.sleep(_AWAY_SECONDS)
+            self.mlflow.start()
         try:
             code = process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            self._end_all()
-            raise Broken(f"the run did not end after {victim} was killed") from None
-        if victim == "nothing":
-            self.longest = max(5.0, time.monotonic() - began)
+            raise Broken(
+                f"no end after {victim} was killed at {moment:.1f} s:\n{self._log()}"
+            ) from None
+        took = time.monotonic() - began
+        if code == 0 and victim != MLFLOW:
+            self.longest[engine] = took
         self._wait_for_the_others(victim)
-        done = self._check()
-        self.say(f"{moment:5.1f} s  {victim:<16} exit {code:>3}  {done} trials")
+        if code not in (0, -9) and "Traceback" in self._log():
+            raise Broken(f"a traceback after {victim} was killed at {moment:.1f} s:\n{self._log()}")
+        count = promises.check(repair=True)
+        last = (self._log().strip().splitlines() or ["nothing"])[-1]
+        said = "" if code in (0, -9) else f": {last[:200]}"
+        self.say(
+            f"{promises.name} {moment:5.1f} s  {victim:<24} exit {code:>3} after {took:5.1f} s, "
+            f"{count} trials{said}"
+        )
 
-    def finish(self) -> None:
-        """One run that nobody disturbs; then everything agrees."""
-        process = self._start()
-        if process.wait(600) != 0:
-            raise Broken(f"an undisturbed run ended with {process.returncode}:\n{self._log()}")
-        self._wait_for_the_others("nothing")
-        self._check()
-        with (self.home.run(NAME) / "leaderboard.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        shown = Counter((row["engine"], int(row["trial"])) for row in rows)
-        if shown != Counter(self.known.keys()):
-            raise Broken("the leaderboard does not hold every trial once")
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).with_name("automl")), "run", "mnist"]
-        command += [
-            "--engine",
-            self.engine,
-            "--budget",
-            "20s",
-            "--trials",
-            "3",
-            "--workers",
-            "2",
-            "--name",
-            NAME,
-        ]
-        log = self.home.root.parent / "run.log"
-        with log.open("wb") as output:
+    def _run(
+        self, name: str, engine: str, own_server: bool, mlflow_url: str = ""
+    ) -> subprocess.Popen[bytes]:
+        budget, trials = _ENGINES[engine]
+        command = [sys.executable, str(Path(__file__).with_name("victim.py")), "run", "mnist"]
+        command += ["--engine", engine, "--budget", budget, "--trials", str(trials)]
+        command += ["--workers", "2", "--name", name, "--home", str(self.home.root)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        environment |= {MARK: self.token, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": mlflow_url}
+        environment["PYTHONPATH"] = str(ROOT)
+        if not own_server:
+            environment |= {"PREFECT_API_URL": self.prefect_url}
+            environment |= {"PREFECT_HOME": str(self.home.prefect)}
+        with (self.home.root.parent / "run.log").open("wb") as output:
             return subprocess.Popen(
-                [*command, "--home", str(self.home.root)],
-                env={**os.environ, MARK: self.token, "OMP_NUM_THREADS": "1"},
+                command,
+                env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -120,26 +152,18 @@ class Chaos:
             )
 
     def _log(self) -> str:
-        return (self.home.root.parent / "run.log").read_text(errors="replace")[-2000:]
+        return (self.home.root.parent / "run.log").read_text(errors="replace")[-6000:]
 
-    def _family(self) -> list[psutil.Process]:
-        """Every process that a run of ours started, however it was started."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get(MARK) == self.token
-                if ours and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
-
-    def _kill_one(self) -> str:
-        family = self._family()
-        if not family:
+    def _kill_one(self, served: bool) -> str:
+        """Kill a process of the kind that was killed least so far."""
+        kinds = {process: kind_of(process) for process in family(self.token)}
+        choices = sorted({*kinds.values(), *([MLFLOW] if served else [])})
+        if not choices:
             return "nothing"
-        kinds = {process: _kind(process) for process in family}
-        chosen = self.random.choice(sorted(set(kinds.values())))  # kinds first: workers are many
+        chosen = min(choices, key=lambda kind: (self.victims[kind], self.random.random()))
+        if chosen == MLFLOW:
+            self.mlflow.kill()
+            return chosen
         victim = self.random.choice([p for p, kind in kinds.items() if kind == chosen])
         try:
             victim.kill()
@@ -149,89 +173,37 @@ class Chaos:
 
     def _wait_for_the_others(self, victim: str) -> None:
         limit = time.monotonic() + _END_SECONDS
-        while left := self._family():
+        while left := family(self.token):
             if time.monotonic() > limit:
-                names = [_kind(process) for process in left]
-                self._end_all()
+                names = [f"{process.pid} {kind_of(process)}" for process in left]
                 raise Broken(f"processes left behind after {victim} was killed: {names}")
-            time.sleep(0.2)
-
-    def _end_all(self) -> None:
-        for process in self._family():
-            process.kill()
-
-    def _check(self) -> int:
-        """Hold storage, MLflow and files against each other; how many trials there are."""
-        if not (self.home.study(NAME) / "run.json").exists():
-            return 0
-        sync(self.home, NAME)
-        trials = [t for found in Begun.read(self.home, NAME).trials().values() for t in found]
-        now = {(trial.engine, trial.number): trial for trial in trials}
-        if len(now) != len(trials):
-            raise Broken("a number is there twice in the storage")
-        for key, trial in self.known.items():
-            if now.get(key) != trial:
-                raise Broken(f"a finished trial changed or is gone: {trial.label}")
-        self._check_each(trials)
-        runs = runs_of_study(open_store(self.home), NAME)
-        recorded = [run for run in runs if run.data.tags.get("automl.role") == "trial"]
-        keys = Counter(key_of(run.data.tags) for run in recorded)
-        if keys != Counter((t.engine, str(t.number), t.stage) for t in trials):
-            raise Broken("MLflow does not hold every trial once")
-        if any(run.info.status == "RUNNING" for run in recorded):
-            raise Broken("a trial of MLflow is not closed")
-        self.known = now
-        return len(now)
-
-    def _check_each(self, trials: list[Trial]) -> None:
-        tried = Counter(str(sorted(t.configuration.items())) for t in trials if t.stage == "search")
-        for trial in trials:
-            if trial.state is TrialState.FAILED and not trial.reason:
-                raise Broken(f"{trial.label} failed without a reason")
-            if trial.model is not None:
-                load_model(trial.model)
-            again = tried[str(sorted(trial.configuration.items()))]
-            if trial.reason == INTERRUPTED and again > 2:
-                raise Broken(f"{trial.label} was run again more than once")
-
-
-def _kind(process: psutil.Process) -> str:
-    try:
-        command = " ".join(process.cmdline())
-        parent = process.parent()
-    except psutil.NoSuchProcess:
-        return "gone"
-    if "forkserver" in command:
-        forked = parent is not None and "forkserver" in " ".join(parent.cmdline())
-        return "training" if forked else "forkserver"
-    kinds = {
-        "resource_tracker": "resource tracker",
-        "prefect_server": "Prefect server",
-        "autopytorch": "Auto-PyTorch",
-        "automl run": "run",
-    }
-    return next((kind for sign, kind in kinds.items() if sign in command), "helper")
+            time.sleep(0.1)
 
 
 def main() -> None:
-    """Run the rounds that the command line asks for."""
+    """Run the studies that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", default="optuna")
-    parser.add_argument("--data", type=Path, help="a directory with prepared data sets to share")
+    parser.add_argument("--engine", choices=[*_ENGINES, "mixed"], default="mixed")
+    parser.add_argument("--home", type=Path, default=ROOT / ".automl", help="has data and engines")
+    parser.add_argument("--keep", type=Path, help="work in this directory, and leave it")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as root:
-        home = Home(Path(root) / "home")
-        home.root.mkdir()
-        if given.data:
-            home.data.symlink_to(given.data.absolute())
-        chaos = Chaos(home, given.seed, given.engine)
-        for number in range(given.kills):
-            print(f"{number + 1:>4}", end="  ", flush=True)
-            chaos.round()
-        chaos.finish()
-        print(f"nothing lost: {len(chaos.known)} trials; killed: {dict(chaos.victims)}")
+    place = nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory()
+    with place as root:
+        home = Home(Path(root).absolute() / "home")
+        home.root.mkdir(parents=True)
+        chaos = Chaos(home, Home(given.home.absolute()), given.seed, lambda s: print(s, flush=True))
+        trials = 0
+        with chaos.servers():
+            for number, first in enumerate(range(0, given.kills, 10)):
+                engine = (
+                    ("optuna", "all")[number % 4 == 3] if given.engine == "mixed" else given.engine
+                )
+                kills = min(10, given.kills - first)
+                trials += chaos.study(f"chaos-{number}-{engine}", engine, kills)
+                print(f"killed so far: {dict(chaos.victims)}", flush=True)
+        print(f"nothing lost: {trials} trials; killed: {dict(chaos.victims)}")
 
 
 if __name__ == "__main__":
