@@ -11,8 +11,17 @@ REDUCTION = 3
 SEARCH_SHARE = 0.5
 """Share of the budget that the search may spend; finalists train for the rest."""
 
-_MARGIN = 0.93  # of the time left: what a final may plan for, since speed wavers
+_MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
+_FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
+
+
+@dataclass(frozen=True)
+class Final:
+    """A training of a finalist: it ends after so many samples or seconds, whichever come first."""
+
+    samples: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,15 +49,18 @@ class Ladder:
         """How long the search may run before finalists get their turn."""
         return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
 
-    def final_samples(self, reached: Rung, seconds_left: float, counted: bool) -> int:
-        """How long a finalist trains, in samples; 0 when too little time is left to pay.
+    def final(self, reached: Rung, seconds_left: float, counted: bool) -> Final | None:
+        """How long a finalist trains; None when too little time is left to pay.
 
         Args:
             reached: Its highest rung in the search; tells its speed.
             seconds_left: Until the deadline.
             counted: The search ended by its count of trials. Then finals have a fixed length, three
-                times the top rung, so that the same seed gives the same finals.
+                times the top rung, so that the same seed gives the same finals. Otherwise the clock
+                leads: a rung that shared its core says little about the speed of what comes now.
         """
-        affordable = int(reached.samples / reached.seconds * seconds_left * _MARGIN)
-        wanted = min(affordable, REDUCTION * self.top) if counted else affordable
-        return wanted if wanted >= _WORTHWHILE * reached.samples else 0
+        seconds = seconds_left * _MARGIN
+        affordable = int(reached.samples / reached.seconds * seconds)
+        if affordable < _WORTHWHILE * reached.samples:
+            return None
+        return Final(REDUCTION * self.top if counted else _FASTER * affordable, seconds)

@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import Listener, SearchRequest
-from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.engines.ladder import Final, Ladder
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
     RECORD,
@@ -167,7 +167,7 @@ class _Search:
         while len(self.running) < self.request.workers and not self.stop.is_set():
             if self._may_search():
                 self.conducted += 1
-                self._start(self._ask(), "search", self.ladder.rungs)
+                self._start(self._ask(), self.ladder.rungs)
             elif not self._start_final():
                 return
 
@@ -195,14 +195,19 @@ class _Search:
         self.finalists.append(chosen.number)
         counted = self.request.trials is not None and self.conducted >= self.request.trials
         left = self.request.deadline - time.monotonic()
-        samples = self.ladder.final_samples(chosen.rungs[-1], left, counted)
-        if samples:
-            self.study.enqueue_trial(self.study.trials[chosen.number].params)
-            self._start(self.study.ask(), "final", (samples,), note=f"of {chosen.label}")
-        return samples > 0
+        final = self.ladder.final(chosen.rungs[-1], left, counted)
+        if final is None:
+            return False
+        self.study.enqueue_trial(self.study.trials[chosen.number].params)
+        self._start(self.study.ask(), (final.samples,), final, note=f"of {chosen.label}")
+        return True
 
     def _start(
-        self, optuna_trial: optuna.Trial, stage: str, rungs: tuple[int, ...], note: str = ""
+        self,
+        optuna_trial: optuna.Trial,
+        rungs: tuple[int, ...],
+        final: Final | None = None,
+        note: str = "",
     ) -> None:
         suggest = space_function(self.request.space)
         trial = Trial(
@@ -212,7 +217,7 @@ class _Search:
             state=TrialState.RUNNING,
             configuration=suggest(optuna_trial, self.request.budget_seconds),
             started=time.time(),
-            stage=stage,
+            stage="final" if final else "search",
             notes={"final": note} if note else {},
         )
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
@@ -227,8 +232,7 @@ class _Search:
         )
         run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
         self.running.append(run)
-        left = self.request.deadline - time.monotonic()
-        run.worker.request(rungs[0], left if stage == "final" else None)
+        run.worker.request(rungs[0], final.seconds if final else None)
         self.listen(trial)
 
     def _hear(self, run: _Running) -> None:
