@@ -74,7 +74,6 @@ def test_a_trial_that_misbehaves_fails_and_the_next_is_unaffected(
 
     monkeypatch.setattr(ladder, "BASE_SAMPLES", SAMPLES)
     monkeypatch.setitem(spaces.SPACES, "misbehaving", space)
-    monkeypatch.setitem(spaces.PRIORS, "misbehaving", [])
     before = set(psutil.Process().children(recursive=True))
     request = SearchRequest(
         "study", tiny_data, "misbehaving", time.monotonic() + 60, 60.0, 2, 1, 0, tmp_path,

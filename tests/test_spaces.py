@@ -8,7 +8,14 @@ from optuna.trial import FixedTrial
 
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.models import build_model, design, multiply_adds
-from pipeline_lib.models.spaces import BASE_MULTIPLY_ADDS, SPACES, book, priors, space_function
+from pipeline_lib.models.spaces import (
+    BASE_MULTIPLY_ADDS,
+    SPACES,
+    book,
+    default,
+    priors,
+    space_function,
+)
 from pipeline_lib.training import Training, TrainingData, use_one_thread
 
 BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]
@@ -128,3 +135,11 @@ def test_every_random_configuration_builds_for_every_shape_of_the_catalogue(spac
 def test_an_unknown_space_is_refused():
     with pytest.raises(ConfigurationError, match=r"space: .*'chapter'.*default, book"):
         space_function("chapter")
+
+
+def test_long_budgets_begin_with_a_deep_network_and_leave_nothing_of_a_prior_to_chance():
+    first, *others = priors("default", 2000.0)
+    assert first["double"]
+    assert not any(prior["double"] for prior in others)
+    for prior in (first, *others):
+        default(FixedTrial(prior), 2000.0)  # it raises where a parameter is missing

@@ -8,7 +8,7 @@ from pipeline_lib.trial import Rung
 
 BASE_SAMPLES = 10_000
 REDUCTION = 3
-SEARCH_SHARE = 0.5
+SEARCH_SHARE = 0.4
 """Share of the budget that the search may spend; finalists train for the rest."""
 
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after

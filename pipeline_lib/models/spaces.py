@@ -71,48 +71,41 @@ def book(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
 
 SPACES: dict[str, Callable[[Suggests, float], dict[str, Any]]] = {"default": default, "book": book}
 
-PRIORS: dict[str, list[dict[str, Any]]] = {
-    "default": [
-        {
-            "multiply_adds": 7e5,
-            "stem": "stride",
-            "stem_kernel": 5,
-            "conv3": 2.0,
-            "padding": "valid",
-            "fc": 0,
-            "dropout": 0.0,
-            "optimizer": "adamw",
-            "batch_size": 64,
-            "label_smoothing": 0.05,
-            "augmentation": "shift",
-            "adamw_lr": 6e-3,
-            "adamw_weight_decay": 2e-2,
-        },
-        {
-            "multiply_adds": 7e5,
-            "stem": "pool",
-            "stem_kernel": 3,
-            "conv3": 2.0,
-            "padding": "valid",
-            "fc": 0,
-            "dropout": 0.1,
-            "optimizer": "adamw",
-            "batch_size": 64,
-            "label_smoothing": 0.05,
-            "augmentation": "shift",
-            "adamw_lr": 1e-2,
-            "adamw_weight_decay": 2e-2,
-        },
-    ],
-    "book": [],
+_EARLY_POOL = {
+    "multiply_adds": 7e5,
+    "stem": "pool",
+    "stem_kernel": 3,
+    "conv3": 2.0,
+    "padding": "valid",
+    "fc": 0,
+    "dropout": 0.1,
+    "optimizer": "adamw",
+    "batch_size": 64,
+    "label_smoothing": 0.05,
+    "augmentation": "shift",
+    "adamw_lr": 1e-2,
+    "adamw_weight_decay": 2e-2,
 }
-"""What worked before in runs of up to `BASE_SECONDS`, as parameters of `suggest_…`."""
+_STRIDED = {**_EARLY_POOL, "stem": "stride", "stem_kernel": 5, "dropout": 0.0, "adamw_lr": 6e-3}
+_DEEP = {
+    **_EARLY_POOL,
+    "double": True,
+    "conv3": 1.5,
+    "batch_size": 128,
+    "augmentation": "affine",
+    "adamw_lr": 5e-3,
+}
 
 
 def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
-    """Configurations to try first in the space of this name, grown along with the budget."""
+    """What worked before, to try first, as parameters of `suggest_…`; sized to the budget."""
+    if name != "default":
+        return []
     growth = max(1.0, budget_seconds / BASE_SECONDS)
-    return [known | {"multiply_adds": known["multiply_adds"] * growth} for known in PRIORS[name]]
+    known: list[dict[str, Any]] = [_STRIDED, _EARLY_POOL]
+    if BASE_MULTIPLY_ADDS * growth >= DOUBLE_FROM:
+        known = [_DEEP, *({**prior, "double": False} for prior in known)]
+    return [prior | {"multiply_adds": prior["multiply_adds"] * growth} for prior in known]
 
 
 def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:
