@@ -23,11 +23,15 @@ def parts() -> dict[str, ModuleType]:
         peer,
         scaling,
         search,
+        space,
         time_to,
         workers,
     )
 
-    modules = chapter, loop, time_to, chapter_budget, overhead, workers, search, peer, scaling
+    modules = (
+        *(chapter, loop, time_to, chapter_budget, overhead),
+        *(workers, search, peer, scaling, space),
+    )
     return {m.__name__.rpartition(".")[2].replace("_", "-"): m for m in modules}
 
 

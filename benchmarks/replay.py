@@ -26,6 +26,7 @@ class Climb:
     configuration: Configuration
     samples: tuple[int, ...]
     seed: int = 0
+    seconds: float | None = None  # in which each training must end, where the clock leads
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def replay(data: SearchData, climbs: Sequence[Climb], workers: int) -> Replayed:
     warm_up()
     rungs: list[Rung] = []
     waiting = list(enumerate(climbs))
-    running: dict[TrialWorker, list[int]] = {}
+    running: dict[TrialWorker, list[int]] = {}  # and the fidelities to come
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as root:
         try:
@@ -56,7 +57,7 @@ def replay(data: SearchData, climbs: Sequence[Climb], workers: int) -> Replayed:
                     job = TrialJob(data, climb.configuration, climb.seed, directory)
                     worker = TrialWorker(job)
                     running[worker] = list(climb.samples)
-                    worker.request(running[worker].pop(0))
+                    worker.request(running[worker].pop(0), climb.seconds)
                 rungs += _hear(running)
         finally:
             for worker in running:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import chapter, loop, overhead, peer, scaling, search, time_to, workers
+from benchmarks import chapter, loop, overhead, peer, scaling, search, space, time_to, workers
 from benchmarks.__main__ import parts
 from benchmarks.chapter_loop import chapter_images
 from benchmarks.machine import machine_facts
@@ -19,6 +19,7 @@ TINY = {
     "loop": loop.Size(seeds=1, samples=64, validation_share=0.1),
     "workers": workers.Size(configurations=2, samples=64, repeats=1),
     "search": search.Size(seeds=1, seconds=2.0, base_samples=100),
+    "space": space.Size(configurations=2, seconds=0.3),
     "peer": peer.Size(seconds=0.1, iterations=1, images=100),
 }
 
