@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.parameters import takes_the_configuration
+from flows.telling import tell
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.engines.base import Engine
@@ -42,46 +44,18 @@ def _study_name() -> str:
     return given.get("name") or made_up_name(given.get("dataset") or "automl")
 
 
-@flow(name="automl", flow_run_name=_study_name)
-def automl(
-    dataset: str = "mnist",
-    engine: str = "all",
-    budget_seconds: float = 120.0,
-    trials: int | None = None,
-    sampler: Literal["tpe", "cmaes", "random"] = "tpe",
-    space: str = "default",
-    workers: int | None = None,
-    search_space_updates: list[dict[str, Any]] | None = None,
-    seed: int = 0,
-    name: str | None = None,
-    validation_share: float = 0.1,
-    data: str | None = None,
-    trial_seconds: float | None = None,
-    trial_memory: int = 2048,
-    promote: Literal["significant", "better", "never"] = "significant",
-) -> dict[str, Any]:
-    """Find the best classifier of a data set within a budget, and measure it once.
-
-    Args:
-        dataset: Name of a data set in the catalogue: mnist, fashion-mnist, kmnist, …
-        engine: Which engine searches; 'all' runs each side by side.
-        budget_seconds: Seconds for search and final trainings together, above 0.
-        trials: Search trials at most; empty leaves the clock as the only limit.
-        sampler: How Optuna proposes configurations: tpe, cmaes or random.
-        space: Search space: 'default', or 'book' for the chapter's.
-        workers: Trials that run at the same time; empty takes one a core.
-        search_space_updates: New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log.
-        seed: Reaches split, sampler, initialisation, shuffling and augmentation.
-        name: Name of the study; an existing one is continued. Empty makes one up.
-        validation_share: Share of the training data held out for selection, in (0, 1).
-        data: Directory that already holds the data set in torchvision's layout.
-        trial_seconds: Seconds that one rung of a trial may take; empty: the budget, at least 300.
-        trial_memory: MiB that a trial may take beyond what its process starts with; on Linux.
-        promote: When the winner replaces the champion: significant (shown better), better, never.
-    """
+@flow(
+    name="automl",
+    flow_run_name=_study_name,
+    on_completion=[tell],
+    on_failure=[tell],
+    on_crashed=[tell],
+    on_cancellation=[tell],
+)
+@takes_the_configuration
+def automl(config: RunConfig) -> dict[str, Any]:
+    """Find the best classifier of a data set within a budget, and measure it once."""
     logging.getLogger("automl").setLevel(logging.INFO)
-    given = {name: value for name, value in locals().items() if value is not None}
-    config = RunConfig.parse(given)
     return _stages(Run.begin(config, Home.from_environment(), config.name or flow_run.name))
 
 

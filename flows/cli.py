@@ -46,6 +46,9 @@ def run(
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
     ensemble: Annotated[int | None, typer.Option(help="Models in it at most; 1: none.")] = None,
+    notify: Annotated[
+        str | None, typer.Option(help="Whom to tell of the end: https://…, slack://…, env:NAME.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
@@ -64,6 +67,7 @@ def run(
         "name": name,
         "data": data,
         "promote": promote,
+        "notify": notify,
         "ensemble": ensemble,
     }
     run_here(preset, {k: v for k, v in given.items() if v is not None}, as_json=json)

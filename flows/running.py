@@ -14,9 +14,11 @@ from flows.prefect_server import LocalServer
 from pipeline_lib.config import RunConfig, choice, parse_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.home import Home
+from pipeline_lib.notification import resolve
 from pipeline_lib.workers import warm_up
 
 _GENERAL_PRESET = "mnist"
+_NOTIFY = "AUTOML_NOTIFY"
 
 _QUIET_PREFECT = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
@@ -69,8 +71,16 @@ def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
 
     server.wait_until_healthy()
     logging.getLogger("automl").addHandler(ConsoleLines())
-    outcome: dict[str, Any] = automl(**config.model_dump())
+    outcome: dict[str, Any] = automl(**config.model_dump(), notify=_out_of_prefect(config.notify))
     return outcome
+
+
+def _out_of_prefect(address: str | None) -> str | None:
+    """The address to notify, where Prefect, which keeps parameters, does not see it."""
+    if address is None:
+        return None
+    os.environ[_NOTIFY] = resolve(address)
+    return f"env:{_NOTIFY}"
 
 
 def _show(outcome: dict[str, Any], *, as_json: bool) -> None:

@@ -6,13 +6,15 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pipeline_lib.data.catalogue import find
+from pipeline_lib.data.catalogue import CATALOGUE, find
 from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.notification import resolve
 
 Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]
@@ -35,20 +37,33 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: str = Field("mnist", description="Name of a data set in the catalogue.")
-    engine: str = Field("all", description="Which engine searches; 'all' runs each side by side.")
+    dataset: str = Field(
+        "mnist",
+        description="Name of a data set in the catalogue.",
+        json_schema_extra={"enum": list(CATALOGUE)},
+    )
+    engine: str = Field(
+        "all",
+        description="Which engine searches; 'all' runs each side by side.",
+        json_schema_extra={"enum": ["all", *SPACES]},
+    )
     budget_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = Field(
-        120.0, description="Seconds for search and final trainings together."
+        120.0,
+        description="Seconds for search and final trainings together; above 0, at most 30 days.",
     )
     trials: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Search trials at most; empty leaves the clock as the only limit."
     )
     sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
     space: str = Field(
-        "default", description="Search space: 'default', or 'book' for the chapter's."
+        "default",
+        description="Search space: 'default', or 'book' for the chapter's; "
+        "tiny_cs and full are Auto-PyTorch's alone.",
+        json_schema_extra={"enum": [*dict.fromkeys(chain(*SPACES.values()))]},
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=available_cores, description="Trials that run at the same time."
+        default_factory=available_cores,
+        description="Trials that run at the same time, 1 to 256; empty: one a core.",
     )
     search_space_updates: tuple[dict[str, Any], ...] = Field(
         (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
@@ -60,7 +75,7 @@ class RunConfig(BaseModel):
         None, description="Name of the study; an existing one is continued. Empty makes one up."
     )
     validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Share of the training data held out for selection."
+        0.1, description="Share of the training data held out for selection, between 0 and 1."
     )
     data: str | None = Field(
         None, description="Directory that already holds the data set in torchvision's layout."
@@ -70,11 +85,20 @@ class RunConfig(BaseModel):
         description="Seconds that a rung of a trial may take; empty: the budget, at least 300.",
     )
     trial_memory: Annotated[int, Field(ge=512, le=2**20)] = Field(
-        2048, description="MiB that a trial may take beyond what its process starts with; on Linux."
+        2048,
+        description="MiB, 512 or more, that a trial may take beyond what its process starts with; "
+        "on Linux.",
     )
     promote: Promote = Field(
         "significant",
         description="When the winner replaces the champion: shown to be better, better, or never.",
+    )
+    notify: str | None = Field(
+        None,
+        exclude=True,  # an address holds secrets: it is in no record of a run
+        repr=False,
+        description="Whom to tell of the end: https://… of a webhook, the address of a service of "
+        "Apprise, or env:NAME, the variable that holds it: only so Prefect does not keep it.",
     )
 
     @classmethod
@@ -115,6 +139,13 @@ class RunConfig(BaseModel):
     @classmethod
     def _plain_name(cls, value: str | None) -> str | None:
         return value if value is None else plain_name(value)
+
+    @field_validator("notify")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            resolve(value)
+        return value
 
     @property
     def rung_seconds(self) -> float:

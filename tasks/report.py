@@ -15,19 +15,29 @@ from pipeline_lib.record import Record
 from pipeline_lib.report.files import publish
 from pipeline_lib.run import Run
 from pipeline_lib.tracking import UI_VARIABLE
-from pipeline_lib.verdict import verdict
+from pipeline_lib.verdict import sentence, verdict
 
 
 @task(name="report", cache_policy=NO_CACHE)
 def report(run: Run, findings: finish.Findings, data: SearchData, record: Record) -> dict[str, Any]:
     """Write the report, publish the verdict; returns what the run found as JSON values."""
     page = publish(run, findings, data, record)
-    found = {**finish.summary(run, findings), "report": str(page)}
     text = verdict(run, findings)
     create_markdown_artifact(text, key="verdict", description=f"What {run.name} found")
     record.recorder.set_note(text)
-    server = os.environ.get(UI_VARIABLE)
-    if server:
-        address = record.recorder.page(server)
-        create_link_artifact(address, key="mlflow-run", link_text=f"{run.name} in MLflow")
+    found = {
+        **finish.summary(run, findings),
+        "verdict": sentence(run, findings.winner, findings.test),
+        "report": str(page),
+    }
+    shown = page.as_uri()
+    if server := os.environ.get(UI_VARIABLE):
+        found["mlflow"] = record.recorder.page(server)
+        shown = record.recorder.page(server, page.name)
+        _link(found["mlflow"], "mlflow-run", f"{run.name} in MLflow")
+    _link(shown, "report", f"The report of {run.name}")
     return found
+
+
+def _link(address: str, key: str, text: str) -> None:
+    create_link_artifact(address, key=key, link_text=text, description=text)

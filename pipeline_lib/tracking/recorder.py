@@ -74,8 +74,8 @@ class Recorder:
         recorder._remember(known)
         return recorder
 
-    def page(self, server: str) -> str:
-        """The address of this run in the UI of an MLflow server."""
+    def page(self, server: str, artifact: str = "") -> str:
+        """The address of this run, or of a file of it, in the UI of an MLflow server."""
         run = f"experiments/{self.experiment_id}/runs/{self.run_id}"
         return f"{server}/#/{run}?workflowType=machine_learning"
 

@@ -1,0 +1,32 @@
+"""Hooks of the flow: somebody is told how a run ended, whoever ended it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+
+from pipeline_lib.notification import Message, send
+from pipeline_lib.tracking.environment import discreet
+
+
+def tell(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+    """Tell whom the run's parameter `notify` names, if any; never fails."""
+    address = run.parameters.get("notify")
+    if address:
+        send(address, _message(run, state))
+
+
+def _message(run: FlowRun, state: State[Any]) -> Message:
+    found = state.result(raise_on_failure=False) if state.is_completed() else {}
+    winner = found.get("winner", {})
+    return Message(
+        name=run.name,
+        state=state.name.lower() if state.name else "",
+        verdict=found.get("verdict", ""),
+        test_accuracy=winner.get("test_accuracy"),
+        reason="" if state.is_completed() else discreet(state.message or ""),
+        report=discreet(found.get("report", "")),
+        mlflow=found.get("mlflow", ""),
+    )
