@@ -24,7 +24,7 @@ from pipeline_lib.record import Record
 from pipeline_lib.run import Run, made_up_name
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
-from tasks.compare import hold_contest, rank_trials
+from tasks.compare import build_ensemble, hold_contest, rank_trials
 from tasks.data import load_data
 from tasks.display import showing
 from tasks.draw import draw_winner
@@ -76,12 +76,13 @@ def _stages(run: Run) -> dict[str, Any]:
 def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record) -> dict[str, Any]:
     """From the trials to the registered winner and the verdict on it."""
     visible = prepared.search_data(run.config.seed, run.config.validation_share)
-    winner = rank_trials(run, found, record)
-    contest = hold_contest(run, found, winner, visible, record)
+    candidates = build_ensemble(run, found, visible, record)
+    winner = rank_trials(run, candidates.trials, record)
+    contest = hold_contest(run, candidates, winner, visible, record)
     drawing = draw_winner(run, winner, visible, record)
     test = test_winner(run, winner, prepared, contest, record)
     registration = register(run, winner, prepared, contest, test, record)
-    findings = Findings(found, winner, contest, test, registration)
+    findings = Findings(candidates.trials, winner, contest, test, registration)
     return {
         **report(run, findings, visible, record),
         "leaderboard": str(run.directory / "leaderboard.csv"),

@@ -49,8 +49,12 @@ def best(trials: Iterable[Trial]) -> Trial | None:
 
     Ties go to the smaller network, then to the earlier trial.
     """
-    kept = [trial for trial in trials if trial.rungs and trial.model is not None]
-    return min(kept, key=_order, default=None)
+    return next(iter(ranked(trials)), None)
+
+
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials whose network is kept, the best first, in the order of `best`."""
+    return sorted((t for t in trials if t.rungs and t.model is not None), key=_order)
 
 
 def counts(trials: Iterable[Trial]) -> dict[str, int]:

@@ -100,6 +100,9 @@ class RunConfig(BaseModel):
         description="Whom to tell of the end: https://… of a webhook, the address of a service of "
         "Apprise, or env:NAME, the variable that holds it: only so Prefect does not keep it.",
     )
+    ensemble: Annotated[int, Field(ge=1, le=20)] = Field(
+        5, description="Models that an ensemble may have, fewer in a short budget; 1 builds none."
+    )
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib import compare
 from pipeline_lib.calibration import fit_temperature
 from pipeline_lib.data.prepared import SearchData, Split
+from pipeline_lib.ensemble import MIXTURES, Candidates
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.promotion import Champion, champion
 from pipeline_lib.statistics import ALPHA, Comparison, compare_all
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,8 @@ SPLIT_TAG = "split_digest"
 CHOSEN_FROM_TAG = "chosen_from"
 TRIAL_TAG = "trial"
 """Tags of a model version: the split it was chosen on, from how many models, and which it is."""
-
-_TITLES = {"optuna": "Optuna", "autopytorch": "Auto-PyTorch"}
+MEMBERS_TAG = "ensemble"
+"""Tag of a model version that is an ensemble: its trials and their weights."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ class Contest:
 
     def tags(self, winner: Trial) -> dict[str, str]:
         """What the registry has to know of the winner, for the next contest."""
-        return {
+        tags = {
             SPLIT_TAG: self.split_digest,
             CHOSEN_FROM_TAG: str(self.chosen_from),
             TRIAL_TAG: winner.label,
         }
+        if winner.engine == ENSEMBLE:
+            members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
+            tags[MEMBERS_TAG] = ", ".join(members)
+        return tags
 
     def as_json(self) -> list[dict[str, Any]]:
         """The comparisons as plain values."""
@@ -89,43 +94,44 @@ _OTHER_SPLIT = "it was chosen on another split, whose training part may hold the
 
 
 def hold(
-    home: Home, run_id: str, trials: Iterable[Trial], winner: Trial, data: SearchData
+    home: Home, run_id: str, candidates: Candidates, winner: Trial, data: SearchData
 ) -> Contest:
-    """Compare all pairs of each engine's best and the champion, on the validation images.
+    """Compare the engines' best, the ensemble and the champion on the validation images.
 
     A champion of another split takes no part: it may have been trained on these images.
 
     Args:
         home: Where the registry is.
         run_id: The run in MLflow; a champion that comes from it may be the winner itself.
-        trials: All trials of the run.
+        candidates: All trials of the run, and what some of them answered already.
         winner: The best of them.
         data: Whose split the trials were trained on.
     """
-    trials = list(trials)
-    split = data.load()
+    split, trials, known = data.load(), candidates.trials, candidates.answers
     reigning = champion(home, data.dataset)
     itself = reigning is not None and _is(reigning, winner, run_id)
-    networks = {title(trial): _network(trial.model) for trial in _finalists(trials)}
-    not_compared = ""
+    finalists = _finalists(trials)
+    networks = {t.title: _network(t.model) for t in finalists if t.label not in known}
+    met = None
     if reigning is not None and not itself:
         met = _champion_network(home, data.dataset, reigning, split)
-        if isinstance(met, str):
-            not_compared = met
-        else:
+        if not isinstance(met, str):
             networks[_name(reigning)] = met
-    labels, logits = split.labels[split.validation], _answers(networks, split)
+    labels = split.labels[split.validation]
+    logits = {t.title: known[t.label] for t in finalists if t.label in known}
+    logits |= _answers(networks, split)
     right = {name: answers.argmax(1) == labels for name, answers in logits.items()}
+    tried = sum(_tried(trial) for trial in trials if trial.state == TrialState.COMPLETE)
     return Contest(
-        winner=title(winner),
+        winner=winner.title,
         comparisons=compare_all(right, labels, data.seed),
         split_digest=split.digest,
         size=len(labels),
-        chosen_from=sum(trial.state == TrialState.COMPLETE for trial in trials),
-        temperature=fit_temperature(logits[title(winner)], labels),
+        chosen_from=tried,
+        temperature=fit_temperature(logits[winner.title], labels),
         champion=reigning,
         is_champion=itself,
-        not_compared=not_compared,
+        not_compared=met if isinstance(met, str) else "",
     )
 
 
@@ -137,11 +143,6 @@ def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.N
 
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
     return {name: predict(network, images).numpy() for name, network in networks.items()}
-
-
-def title(trial: Trial) -> str:
-    """How sentences call a trial: `Optuna #41`."""
-    return f"{_TITLES.get(trial.engine, trial.engine)} #{trial.number}"
 
 
 def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:
@@ -204,6 +205,11 @@ def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str
     word = "more than" if own > other else "no more than"
     why = f"{own:.2%} on its validation images, {word} the {other:.2%} of {contest.champion_title}"
     return Decision(own > other, f"{why} on those of another split")
+
+
+def _tried(trial: Trial) -> int:
+    """Models that were held against validation images for a trial: every mixture is one."""
+    return int(trial.notes.get(MIXTURES, 1))
 
 
 def _finalists(trials: list[Trial]) -> list[Trial]:

@@ -31,6 +31,7 @@ _PORTED_DOT = "graphviz-pure"  # dot as a wheel
 _BOOKKEEPING = ("AccumulateGrad", "Clone")  # a copy that only reorders memory is no layer
 _KNOWN_AS = {  # autograd's name: the name that people know
     "Addmm": "Linear",
+    "Logsumexp": "LogSumExp",
     "MaxPool2DWithIndices": "MaxPool2d",
     "NativeBatchNorm": "BatchNorm",
     "Relu": "ReLU",

@@ -12,11 +12,12 @@ from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     from pipeline_lib.contest import Contest
     from pipeline_lib.drawing import Drawing
+    from pipeline_lib.ensemble import Candidates
     from pipeline_lib.evaluation import TestResult
 
 _log = logging.getLogger("automl")
@@ -48,6 +49,17 @@ class Findings:
     registration: Registration
 
 
+def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
+    """Add the run's ensembles to its trials, and record them as such."""
+    from pipeline_lib.ensemble import add_ensemble
+
+    candidates = add_ensemble(run, trials, data)
+    for trial in candidates.trials:
+        if trial.engine == ENSEMBLE:
+            record.trial(trial)
+    return candidates
+
+
 def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
     """Write the leaderboard and choose the winner, by validation accuracy alone.
 
@@ -68,12 +80,12 @@ def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
 
 
 def hold_contest(
-    run: Run, trials: list[Trial], winner: Trial, data: SearchData, record: Record
+    run: Run, candidates: Candidates, winner: Trial, data: SearchData, record: Record
 ) -> Contest:
-    """Compare each engine's best and the champion with statistics, on the validation images."""
+    """Compare each engine's best, the ensemble and the champion with statistics."""
     from pipeline_lib.contest import hold
 
-    contest = hold(run.home, record.recorder.run_id, trials, winner, data)
+    contest = hold(run.home, record.recorder.run_id, candidates, winner, data)
     path = run.directory / "comparisons.json"
     path.write_text(json.dumps(contest.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
@@ -176,7 +188,10 @@ def register(
 
 def summary(run: Run, findings: Findings) -> dict[str, Any]:
     """What a run found, as JSON values: counts by engine, the winner, and who is champion."""
+    from pipeline_lib.ensemble_storage import leading
+
     winner, test, registered = findings.winner, findings.test, findings.registration
+    ensemble = leading(run)
     engines = {}
     for engine in run.config.engines:
         own = [trial for trial in findings.trials if trial.engine == engine]
@@ -186,6 +201,7 @@ def summary(run: Run, findings: Findings) -> dict[str, Any]:
         "name": run.name,
         "dataset": run.config.dataset,
         "engines": engines,
+        "ensemble": ensemble.as_json() if ensemble else None,
         "winner": {
             "engine": winner.engine,
             "trial": winner.number,

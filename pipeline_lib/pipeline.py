@@ -77,9 +77,11 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
                 )
                 for engine in engines
             ]
-        trials = [trial for search in searches for trial in search.result()]
+        found = [trial for search in searches for trial in search.result()]
+        candidates = finish.build_ensemble(run, found, visible, record)
+        trials = candidates.trials
         winner = finish.rank(run, trials, record)
-        contest = finish.hold_contest(run, trials, winner, visible, record)
+        contest = finish.hold_contest(run, candidates, winner, visible, record)
         finish.draw_winner(run, winner, visible, record)
         test = finish.test_winner(run, winner, data, contest, record)
         registration = finish.register(run, winner, data, contest, test, record)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig, plain_name
 from pipeline_lib.data.prepared import prepare
+from pipeline_lib.ensemble import add_ensemble
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.run import Run, check_data, made_up_name, prepare_engines
@@ -21,7 +22,7 @@ from pipeline_lib.tracking import environment_tags, open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
 from pipeline_lib.tracking.store import Store
 from pipeline_lib.tracking.trials import Key, key_of
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
@@ -112,12 +113,18 @@ def reproduce(
         Fact("split", visible.load().digest == before.split_digest, before.split_digest[:12]),
     ]
     with run.alone():
+        found = []
         for engine in prepare_engines(run):
             deadline = time.monotonic() + _PATIENCE * config.budget_seconds
             request = run.request(visible, engine.name, len(config.engines), deadline)
             progress(f"searching with {engine.name} again, as {run.name}")
             engine.search(request, lambda _trial: None, threading.Event())
-            facts += _trials(before, engine.name, engine.trials(request))
+            trials = engine.trials(request)
+            facts += _trials(before, engine.name, trials)
+            found += trials
+        if any(engine == ENSEMBLE for engine, _, _ in before.trials):
+            built = add_ensemble(run, found, visible).trials[len(found) :]
+            facts += _trials(before, ENSEMBLE, built)
     return before, facts
 
 

@@ -11,10 +11,11 @@ from typing import Any
 from pipeline_lib.config import RunConfig, plain_name
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
+from pipeline_lib.ensemble_storage import stored
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.run import RUN, Run
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 _SUMMARY = "summary.json"  # of a run's directory: only a finished run has it
 
@@ -47,14 +48,16 @@ class Begun:
             raise ConfigurationError("run", f"cannot be read ({error})", value=str(path)) from error
 
     def trials(self) -> dict[str, list[Trial]]:
-        """Every trial that ended, by engine."""
+        """Every trial that ended, by engine; the ensembles, where there are any, are one."""
         config, count = self.run.config, len(self.run.config.engines)
-        return {
+        searched = {
             name: make_engine(name, config, self.run.home).trials(
                 self.run.request(self.data, name, count, deadline=0.0)
             )
             for name in config.engines
         }
+        ensembles = [each.trial for each in stored(self.run)]
+        return {**searched, ENSEMBLE: ensembles} if ensembles else searched
 
 
 def sync(home: Home, name: str) -> dict[str, int]:

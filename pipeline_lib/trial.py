@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+ENSEMBLE = "ensemble"
+"""The engine of trials that are several models of their run together."""
+
+_TITLES = {"optuna": "Optuna", "autopytorch": "Auto-PyTorch", ENSEMBLE: "Ensemble"}
+
 Configuration = Mapping[str, int | float | str | bool | None]
 """Hyperparameters by name: what an engine proposes and a training takes."""
 
@@ -53,7 +58,7 @@ class Trial:
     multiply_adds: int | None = None  # for one image
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from ask to tell
-    stage: str = "search"  # or "final": a finalist trained longer
+    stage: str = "search"  # or "final": trained longer, or an ensemble
     reason: str = ""  # why it failed or was pruned
     model: Path | None = None  # directory holding architecture.json and weights.safetensors
     notes: Mapping[str, str] = field(default_factory=dict)  # what else its engine says of it
@@ -67,3 +72,9 @@ class Trial:
     def label(self) -> str:
         """How people refer to it: `optuna-0041`."""
         return f"{self.engine}-{self.number:04d}"
+
+    @property
+    def title(self) -> str:
+        """How sentences call it: `Optuna #41`, or `Ensemble` for a run's first."""
+        name = _TITLES.get(self.engine, self.engine)
+        return name if self.engine == ENSEMBLE and not self.number else f"{name} #{self.number}"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_lib import compare
-from pipeline_lib.trial import Trial
+from pipeline_lib.ensemble_storage import leading
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     from pipeline_lib.evaluation import TestResult
@@ -21,11 +22,18 @@ def sentence(run: Run, winner: Trial, test: TestResult) -> str:
     """The outcome in one sentence."""
     low, high = test.interval
     return (
-        f"{winner.engine} trial {winner.number} wins on {run.config.dataset} with "
+        f"{called(winner)} wins on {run.config.dataset} with "
         f"{test.accuracy:.2%} test accuracy (95 % interval {low:.2%} to {high:.2%}, "
         f"{test.size:,} images, reading {test.reading} of this test set); "
         f"{winner.val_accuracy:.2%} on validation, {winner.parameters:,} parameters."
     )
+
+
+def called(winner: Trial) -> str:
+    """The winner at the start of a sentence."""
+    if winner.engine == ENSEMBLE:
+        return f"The ensemble of {len(winner.configuration)} models"
+    return f"{winner.engine} trial {winner.number}"
 
 
 def verdict(run: Run, findings: Findings) -> str:
@@ -43,6 +51,7 @@ def verdict(run: Run, findings: Findings) -> str:
         "\n".join(f"- {line}" for line in count_lines(run, trials)),
         "### Comparisons on validation",
         "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
+        *_ensemble_parts(run),
         "### Hyperparameters of the winner",
         _table(("name", "value"), [(k, _shown(v)) for k, v in winner.configuration.items()]),
         "### Test set",
@@ -71,6 +80,11 @@ def count_lines(run: Run, trials: list[Trial]) -> list[str]:
             f"{tally['pruned']} pruned, {tally['failed']} failed"
         )
     return lines
+
+
+def _ensemble_parts(run: Run) -> list[str]:
+    ensemble = leading(run)
+    return ["### Ensemble", ensemble.sentence()] if ensemble else []
 
 
 def _test_parts(test: TestResult) -> list[str]:

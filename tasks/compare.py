@@ -10,11 +10,18 @@ from pipeline_lib import finish
 from pipeline_lib.compare import leaderboard
 from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.ensemble import Candidates
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
 
 _ROWS = 20
+
+
+@task(name="build an ensemble", cache_policy=NO_CACHE)
+def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
+    """Add the few models that answer best together, chosen on validation images."""
+    return finish.build_ensemble(run, trials, data, record)
 
 
 @task(name="rank the trials", cache_policy=NO_CACHE)
@@ -40,10 +47,10 @@ def rank_trials(run: Run, trials: list[Trial], record: Record) -> Trial:
 
 @task(name="compare with the champion", cache_policy=NO_CACHE)
 def hold_contest(
-    run: Run, trials: list[Trial], winner: Trial, data: SearchData, record: Record
+    run: Run, candidates: Candidates, winner: Trial, data: SearchData, record: Record
 ) -> Contest:
-    """Pair each engine's best and the champion on validation images; say what is shown."""
-    contest = finish.hold_contest(run, trials, winner, data, record)
+    """Pair each engine's best, the ensemble and the champion on validation images."""
+    contest = finish.hold_contest(run, candidates, winner, data, record)
     said = "\n".join(f"- {sentence}" for sentence in contest.sentences())
     if said:
         described = f"{run.name}: who is better, on validation images"

@@ -68,6 +68,8 @@ def print_outcome(outcome: dict[str, Any]) -> None:
             f"{engine}: {tally['trials']} trials conducted, {tally['complete']} complete, "
             f"{tally['pruned']} pruned, {tally['failed']} failed"
         )
+    if outcome["ensemble"]:
+        out.print(f"ensemble: {outcome['ensemble']['sentence']}")
     chosen = ", ".join(f"{name} {_shown(v)}" for name, v in winner["configuration"].items())
     low, high = winner["test_interval"]
     out.print(f"\n[bold]Winner[/]      {winner['engine']} trial {winner['trial']}: {chosen}")

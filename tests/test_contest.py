@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.contest import Contest, decide, hold, title
+from pipeline_lib.contest import Contest, decide, hold
 from pipeline_lib.data.prepared import PreparedData, SearchData
+from pipeline_lib.ensemble import Candidates
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, design, load_model, save_model
 from pipeline_lib.promotion import Champion, champion, promote, promote_over
@@ -225,14 +226,14 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     def run_id_of_tonight() -> str:
         return "another run"
 
-    alone = hold(home, recorder.run_id, trials, winner, small_data)
+    alone = hold(home, recorder.run_id, Candidates(trials, {}), winner, small_data)
     assert (alone.champion, alone.against_champion, alone.chosen_from) == (None, None, 4)
     (only,) = alone.comparisons
     tops = [
         max((t for t in trials if t.engine == engine), key=lambda t: t.val_accuracy or 0.0)
         for engine in ("optuna", "autopytorch")
     ]
-    assert {only.a, only.b} == {title(top) for top in tops}
+    assert {only.a, only.b} == {top.title for top in tops}
     accuracies = sorted((top.val_accuracy or 0.0 for top in tops), reverse=True)
     assert only.difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-6)
     assert alone.temperature > 0
@@ -246,21 +247,21 @@ def test_engines_and_the_champion_meet_on_the_same_images(
         ),
     )
     assert promote_over(home, "mnist", version, None, "there was no champion yet")
-    again = hold(home, recorder.run_id, trials, winner, small_data)
+    again = hold(home, recorder.run_id, Candidates(trials, {}), winner, small_data)
     assert again.is_champion
     assert decide("better", again, winner).why == "it is champion already"
 
     rival = next(top for top in tops if top is not winner)
-    met = hold(home, run_id_of_tonight(), trials, rival, small_data)
+    met = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, small_data)
     assert len(met.comparisons) == 3
     assert met.against_champion is not None
     assert not met.is_champion
     assert not decide("significant", met, rival).promote
-    same = next(c for c in met.comparisons if {c.a, c.b} == {title(winner), f"champion v{version}"})
+    same = next(c for c in met.comparisons if {c.a, c.b} == {winner.title, f"champion v{version}"})
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
 
     elsewhere = small_mnist.search_data(seed=1, validation_share=0.2)
-    apart = hold(home, run_id_of_tonight(), trials, rival, elsewhere)
+    apart = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, elsewhere)
     assert apart.champion is not None
     assert apart.against_champion is None
     assert len(apart.comparisons) == 1
@@ -269,7 +270,7 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     )
 
     shutil.rmtree(home.mlflow_artifacts)
-    gone = hold(home, run_id_of_tonight(), trials, rival, small_data)
+    gone = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, small_data)
     assert gone.against_champion is None
     assert "model: cannot be fetched" in gone.sentences()[-1]
     assert not decide("significant", gone, rival).promote

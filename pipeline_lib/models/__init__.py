@@ -15,7 +15,7 @@ from torch import nn
 
 from pipeline_lib.engines.autopytorch import network
 from pipeline_lib.errors import ModelError
-from pipeline_lib.models import book, convnet
+from pipeline_lib.models import book, convnet, ensemble
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
@@ -56,6 +56,10 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Module:
         return book.BookNet(dict(architecture))
     if kind == "autopytorch":
         return network.build(dict(architecture))
+    if kind == ensemble.KIND:
+        members = architecture["members"]
+        networks = [build_model(member["architecture"]) for member in members]
+        return ensemble.Ensemble(networks, [member["weight"] for member in members])
     remedy = "it was written by another version of automl"
     raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
 

@@ -25,7 +25,7 @@ from pipeline_lib.report.charts import (
     rung_flow,
 )
 from pipeline_lib.report.figures import Chart, percent, short
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def build_report(data: ReportData) -> str:
             front=front[:FRONT_SHOWN],
             front_size=len(front),
             engines=engines,
-            costs=[cost(data, engine) for engine in engines],
+            costs=[cost(data, engine) for engine in engines if engine != ENSEMBLE],
             reasons=reasons(data.trials),
             command=command(data),
             worst=_most_mistaken(data.test.confusion),
@@ -109,6 +109,7 @@ def command(data: ReportData) -> str:
     words = ["automl", "run", config.dataset, "--engine", config.engine]
     words += ["--budget", f"{config.budget_seconds:g}s", "--space", config.space]
     words += ["--sampler", config.sampler, "--workers", str(config.workers)]
+    words += ["--ensemble", str(config.ensemble)]
     if config.trials is not None:
         words += ["--trials", str(config.trials)]
     return shlex.join([*words, "--seed", str(config.seed)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline_lib.report.build import command
-from pipeline_lib.report.data import ReportData
+from pipeline_lib.report.data import ReportData, Table
 from pipeline_lib.report.figures import percent, short
 
 
@@ -28,6 +28,8 @@ def build_card(data: ReportData) -> str:
     ]
     if data.statistics.sentences:
         parts[7:7] = ["\n".join(f"- {each}" for each in data.statistics.sentences)]
+    if data.ensemble.tables:
+        parts += ["## Ensemble", *data.ensemble.sentences, *map(_table, data.ensemble.tables)]
     if data.architecture_text:
         parts += ["## Network", f"```\n{data.architecture_text.strip()}\n```"]
     return "\n\n".join(parts) + "\n"
@@ -113,6 +115,11 @@ def _training(data: ReportData) -> str:
             f"```\n{command(data)}\n```",
         ]
     )
+
+
+def _table(table: Table) -> str:
+    lines = [table.head, ["---"] * len(table.head), *table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _use(data: ReportData) -> str:

@@ -46,6 +46,7 @@ class ReportData:
         latency: Milliseconds for one image on one thread, by `Trial.label`, where measured.
         environment: Tags that say which code, packages and machine.
         statistics: Which model is shown to be better, on validation data.
+        ensemble: What each member of the run's best ensemble adds; empty without one.
     """
 
     name: str
@@ -64,3 +65,4 @@ class ReportData:
     latency: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     statistics: Section = Section()
+    ensemble: Section = Section()

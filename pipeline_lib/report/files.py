@@ -20,6 +20,7 @@ from pipeline_lib.config import RunConfig, choice
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
+from pipeline_lib.ensemble_storage import leading, stored
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
 from pipeline_lib.home import Home
@@ -134,6 +135,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
     run = Run(config, name, home)
     dataset = find(config.dataset)
     trials = [trial for engine in config.engines for trial in _trials(run, engine, kept["digest"])]
+    trials += [each.trial for each in stored(run)]
     winners = [t for t in trials if [t.engine, t.number] == kept["winner"]]
     if not winners:
         remedy = f"restore {home.study(name)}"
@@ -158,6 +160,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         latency=kept["latency"],
         environment=kept["environment"],
         statistics=_section(kept["statistics"]),
+        ensemble=_ensemble(run),
     )
 
 
@@ -216,6 +219,19 @@ def _statistics(findings: Findings) -> Section:
     return Section(ended, (Table(caption, head, rows),) if rows else ())
 
 
+def _ensemble(run: Run) -> Section:
+    ensemble = leading(run)
+    if ensemble is None:
+        return Section()
+    rows = tuple(
+        (m.title, f"{m.weight:.0%}", f"{m.alone:.2%}", f"{m.joined:.2%}") for m in ensemble.members
+    )
+    head = ("member", "weight", "validation alone", "together, once it joined")
+    reached = f"{ensemble.trial.title}: {ensemble.trial.val_accuracy:.2%} on validation images, "
+    how = "the weighted mean of its members’ probabilities."
+    return Section((reached + how,), (Table("In the order in which they joined", head, rows),))
+
+
 def _section(fields: Mapping[str, Any]) -> Section:
     return Section(
         tuple(fields["sentences"]),
@@ -249,10 +265,12 @@ def _spaces(run: Run, engines: set[str]) -> dict[str, list[dict[str, Any]]]:
 
 def _latencies(trials: list[Trial], shape: tuple[int, int, int]) -> dict[str, float]:
     """Milliseconds an image, by label, of the networks that the Pareto front names."""
+    from pipeline_lib.models import WEIGHTS
+
     return {
         trial.label: round(milliseconds_per_image(trial.model, shape), 4)
         for trial in pareto_front(trials)[:FRONT_SHOWN]
-        if trial.model is not None
+        if trial.model and (trial.model / WEIGHTS).is_file()  # `automl gc` leaves no losers'
     }
 
 

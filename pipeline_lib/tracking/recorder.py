@@ -14,7 +14,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.tracking.environment import discreet
 from pipeline_lib.tracking.store import Store, open_store
 from pipeline_lib.tracking.trials import Key, key_of, metrics_of, run_name, status_of, tags_of
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -176,7 +176,7 @@ class Recorder:
 
         tags = {
             **_source_tags(self.study),
-            "mlflow.parentRunId": self._search_run(trial.engine),
+            "mlflow.parentRunId": self._parent(trial.engine),
             "automl.role": "trial",
             **{name: discreet(text) for name, text in tags_of(trial).items()},
         }
@@ -196,6 +196,10 @@ class Recorder:
         self._client.set_terminated(run.info.run_id, status_of(trial), ended)
         return str(run.info.run_id)
 
+    def _parent(self, engine: str) -> str:
+        """The search a trial belongs to; an ensemble belongs to the pipeline's run itself."""
+        return self.run_id if engine == ENSEMBLE else self._search_run(engine)
+
     def _search_run(self, engine: str) -> str:
         if engine not in self._searches:
             tags = {
@@ -212,7 +216,8 @@ class Recorder:
         """Draw the incumbent's rise on the search run, one point whenever it improves."""
         before = self._best.get(trial.engine)
         self._tally(trial.engine, trial.state.value, trial.val_accuracy)
-        if (best := self._best.get(trial.engine)) != before and best is not None:
+        best = self._best.get(trial.engine)
+        if best not in (None, before) and trial.engine in self._searches:
             self._client.log_metric(
                 self._searches[trial.engine],
                 "best_val_accuracy",

@@ -1,0 +1,200 @@
+"""The ensemble: a few models of a run that answer together, drawn greedily on validation images."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pipeline_lib import compare
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.ensemble_storage import Ensemble, Member, save, stored
+from pipeline_lib.run import Run
+from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Answers = npt.NDArray[np.float32]
+    Floats = npt.NDArray[np.floating]
+    Labels = npt.NDArray[np.int64]
+
+ROUNDS = 20  # draws, repetitions included
+MIXTURES = "mixtures"
+"""Note of an ensemble: how many mixtures were scored to find it."""
+
+_LIBRARY = 20  # models to draw from
+_SECONDS_A_MODEL, _SECONDS_A_MEMBER = 3, 7
+"""Budget for which a model may be asked for its answers, or be a member, which is asked often."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was drawn, in order, up to the best mixture."""
+
+    drawn: tuple[int, ...]  # places in the library, with repetitions
+    accuracies: tuple[float, ...]  # of the mixture after each draw, in [0, 1]
+    tried: int  # mixtures that were scored
+
+    @property
+    def weights(self) -> dict[int, float]:
+        """Share of each member, in the order in which they joined; they sum to 1."""
+        return {place: times / len(self.drawn) for place, times in Counter(self.drawn).items()}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every trial that may win, and the answers that are known already.
+
+    `answers` holds logits (N, classes) on the validation images by `Trial.label`.
+    """
+
+    trials: list[Trial]
+    answers: Mapping[str, Answers]
+
+
+def select(chances: Floats, labels: Labels, most: int) -> Selection:
+    """Greedy selection with replacement (Caruana et al. 2004, sec. 2.1 and 2.2).
+
+    Each draw takes the model that makes the mean of all drawn the most accurate; of equally
+    accurate ones, the one with the smallest log loss. The best of all draws is kept, so that the
+    mixture is never worse than the best model alone.
+
+    Args:
+        chances: Probabilities (models, N, classes) that each model gives the images' classes.
+        labels: The images' classes, (N,).
+        most: Different models at most, ≥ 1.
+    """
+    import numpy as np
+
+    total = np.zeros(chances.shape[1:], np.float64)
+    drawn: list[int] = []
+    scores: list[tuple[int, float]] = []
+    tried = 0
+    for count in range(1, ROUNDS + 1):
+        open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(chances))
+        score, place = min(
+            (_score((total + chances[place]) / count, labels), place) for place in open_to
+        )
+        total += chances[place]
+        drawn.append(place)
+        scores.append(score)
+        tried += len(open_to)
+    kept = scores.index(min(scores)) + 1
+    accuracies = tuple(1 - errors / len(labels) for errors, _ in scores[:kept])
+    return Selection(tuple(drawn[:kept]), accuracies, tried)
+
+
+def _score(chances: Floats, labels: Labels) -> tuple[int, float]:
+    """Errors and log loss of probabilities (N, classes)."""
+    import numpy as np
+
+    of_truth = np.take_along_axis(chances, labels[:, None], 1)  # (N, 1)
+    loss = -float(np.log(np.maximum(of_truth, 1e-12)).mean())
+    return int((chances.argmax(1) != labels).sum()), loss
+
+
+def add_ensemble(run: Run, trials: list[Trial], data: SearchData) -> Candidates:
+    """The trials, the run's ensembles among them; one that was built before is not built again.
+
+    A short budget allows for fewer models and members: asking each costs time at the end.
+
+    Args:
+        run: Whose configuration says how many members there may be.
+        trials: What its engines conducted.
+        data: Whose split the trials were trained on.
+    """
+    budget, most = run.config.budget_seconds, run.config.ensemble
+    most = min(most, max(2, int(budget / _SECONDS_A_MEMBER))) if most > 1 else 1
+    size = min(_LIBRARY, max(most, int(budget / _SECONDS_A_MODEL)))
+    models = library(trials, size)
+    if most < 2 or len(models) < 2:
+        return Candidates([*trials, *(each.trial for each in stored(run))], {})
+    answers = _build(run, models, data, most)
+    return Candidates([*trials, *(each.trial for each in stored(run))], answers)
+
+
+def library(trials: Iterable[Trial], size: int) -> list[Trial]:
+    """The best models of each engine, in equal numbers and `size` at most, best first."""
+    from pipeline_lib.models import WEIGHTS
+
+    kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
+    engines = {trial.engine for trial in kept}
+    each = size // max(len(engines), 1)
+    chosen = [t for engine in engines for t in [t for t in kept if t.engine == engine][:each]]
+    return compare.ranked(chosen)
+
+
+def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[str, Answers]:
+    """Select and save an ensemble of these models, where several are better than one.
+
+    Returns logits (N, classes) on validation images by label, the ensemble's among them.
+    """
+    import numpy as np
+    import torch
+    from scipy.special import softmax
+
+    from pipeline_lib.models import load_model
+    from pipeline_lib.models.ensemble import combine
+    from pipeline_lib.training import predict
+
+    began, split = time.time(), data.load()
+    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
+    labels = split.labels[split.validation]
+    sources = [trial.model for trial in models if trial.model]
+    logits = [predict(load_model(source), images) for source in sources]  # each (N, classes)
+    answers = {trial.label: own.numpy() for trial, own in zip(models, logits, strict=True)}
+    chances = np.stack([softmax(own.numpy().astype(np.float64), axis=1) for own in logits])
+    selection = select(chances, labels, most)
+    weights = selection.weights
+    if len(weights) == 1:
+        return answers
+    mixed = combine([logits[place] for place in weights], list(weights.values())).numpy()
+    trial = _trial(run, models, selection, float((mixed.argmax(1) == labels).mean()))
+    known = [each.trial for each in stored(run)]
+    same = [each for each in known if each.configuration == trial.configuration]
+    if not same:
+        seconds = time.time() - began
+        trial = replace(trial, number=len(known), started=began, seconds=seconds)
+        save(run, Ensemble(trial, _members(models, selection)), [sources[i] for i in weights])
+    answers[(same or [trial])[0].label] = mixed
+    return answers
+
+
+def _trial(run: Run, models: list[Trial], selection: Selection, accuracy: float) -> Trial:
+    """An ensemble as a trial: what its members have, it has in sum."""
+    members = [(models[place], weight) for place, weight in selection.weights.items()]
+    samples = sum(trial.rungs[-1].samples for trial, _ in members)
+    return Trial(
+        study=run.name,
+        engine=ENSEMBLE,
+        number=0,
+        state=TrialState.COMPLETE,
+        configuration={trial.label: weight for trial, weight in members},
+        rungs=(Rung(samples, accuracy, 0.0),),
+        parameters=_sum(trial.parameters for trial, _ in members),
+        multiply_adds=_sum(trial.multiply_adds for trial, _ in members),
+        stage="final",
+        notes={MIXTURES: str(selection.tried)},
+    )
+
+
+def _members(models: list[Trial], selection: Selection) -> tuple[Member, ...]:
+    return tuple(
+        Member(
+            label=models[place].label,
+            title=models[place].title,
+            weight=weight,
+            alone=models[place].val_accuracy or 0.0,
+            joined=selection.accuracies[selection.drawn.index(place)],
+        )
+        for place, weight in selection.weights.items()
+    )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))

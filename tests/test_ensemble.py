@@ -1,0 +1,347 @@
+"""The ensemble: how it is drawn, kept, and treated as a candidate like any other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from pipeline_lib import compare
+from pipeline_lib.cleaning import Policy, clean
+from pipeline_lib.config import RunConfig
+from pipeline_lib.contest import hold
+from pipeline_lib.data.prepared import PreparedData, SearchData
+from pipeline_lib.drawing import draw
+from pipeline_lib.engines import ladder
+from pipeline_lib.ensemble import ROUNDS, Candidates, add_ensemble, library, select
+from pipeline_lib.ensemble_storage import Ensemble, Member, leading, save, stored
+from pipeline_lib.errors import ConfigurationError, ModelError
+from pipeline_lib.home import Home
+from pipeline_lib.models import ARCHITECTURE, WEIGHTS, build_model, design, load_model, save_model
+from pipeline_lib.models.ensemble import combine
+from pipeline_lib.pipeline import find_model
+from pipeline_lib.report.files import load, write
+from pipeline_lib.reproduction import reproduce
+from pipeline_lib.run import Run
+from pipeline_lib.sync import sync
+from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.recorder import runs_of_study
+from pipeline_lib.training import TrainingData, predict
+from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+CONVNET = design(
+    {"multiply_adds": 1e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
+     "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,
+)  # fmt: skip
+PERCEPTRON = {
+    "kind": "autopytorch", "shape": [1, 28, 28], "classes": 10, "preprocessing": [],
+    "network": {"layer": "Sequential", "layers": [
+        {"layer": "Linear", "in": 784, "out": 16}, {"layer": "Tanh"},
+        {"layer": "Linear", "in": 16, "out": 10}]},
+}  # fmt: skip
+
+
+@st.composite
+def libraries(draw):
+    """Probabilities (models, images, classes) and the images' classes."""
+    models, images, classes = (draw(st.integers(low, 6)) for low in (1, 1, 2))
+    raw = draw(arrays.arrays(np.float64, (models, images, classes), elements=st.floats(0.01, 1)))
+    labels = draw(arrays.arrays(np.int64, images, elements=st.integers(0, classes - 1)))
+    return raw / raw.sum(2, keepdims=True), labels
+
+
+def accuracy_of(chances, labels):
+    return float((chances.argmax(1) == labels).mean())
+
+
+@given(libraries(), st.integers(1, 6))
+def test_a_selection_keeps_its_promises(made, most):
+    chances, labels = made
+    chosen = select(chances, labels, most)
+    singles = [accuracy_of(own, labels) for own in chances]
+    assert chosen.accuracies[0] == pytest.approx(max(singles))
+    assert chosen.accuracies[-1] >= max(singles) - 1e-12
+    assert chosen.accuracies[-1] == max(chosen.accuracies)
+    assert sum(chosen.weights.values()) == pytest.approx(1)
+    assert 1 <= len(chosen.weights) <= most
+    assert 1 <= len(chosen.drawn) <= ROUNDS
+    assert set(chosen.weights) <= set(range(len(chances)))
+    assert ROUNDS <= chosen.tried <= ROUNDS * len(chances)
+    mixed = sum(weight * chances[i] for i, weight in chosen.weights.items())
+    assert (mixed.max(1) - 1e-9 <= np.sort(mixed, 1)[:, -1]).all()
+    assert select(chances.copy(), labels.copy(), most) == chosen
+
+
+def test_models_that_err_elsewhere_are_put_together():
+    labels = np.zeros(30, np.int64)
+    chances = np.full((3, 30, 2), (0.9, 0.1))
+    for model in range(3):
+        chances[model, 10 * model : 10 * model + 10] = (0.4, 0.6)
+    chosen = select(chances, labels, 5)
+    assert chosen.accuracies[0] == pytest.approx(2 / 3)
+    assert chosen.accuracies[-1] == 1
+    assert len(select(chances, labels, 1).weights) == 1
+
+
+def test_equally_accurate_ones_are_told_apart_by_log_loss():
+    labels = np.zeros(4, np.int64)
+    chances = np.stack([np.full((4, 2), (p, 1 - p)) for p in (0.6, 0.9, 0.7)])
+    assert select(chances, labels, 5).weights == {1: 1.0}
+
+
+@given(st.integers(0, 2**20), st.lists(st.integers(1, 5), min_size=2, max_size=4))
+def test_the_mixture_is_the_weighted_mean_of_probabilities(seed, times):
+    generator = torch.Generator().manual_seed(seed)
+    logits = [torch.randn(7, 4, generator=generator) * 20 for _ in times]
+    weights = [n / sum(times) for n in times]
+    wanted = sum(w * own.double().softmax(1) for w, own in zip(weights, logits, strict=True))
+    assert torch.allclose(combine(logits, weights).softmax(1).double(), wanted, atol=1e-5)
+
+
+def a_trial(directory: Path, engine: str, number: int, data: SearchData) -> Trial:
+    """A network with chance weights, and the accuracy that it has on validation images."""
+    torch.manual_seed(100 * number + len(engine))
+    architecture = PERCEPTRON if engine == "autopytorch" else CONVNET
+    save_model(build_model(architecture), architecture, directory)
+    held_out = TrainingData.of(data.load())
+    logits = predict(load_model(directory), held_out.val_images).numpy()
+    accuracy = accuracy_of(logits, held_out.val_labels.numpy())
+    rungs = (Rung(100, accuracy, 1.0),)
+    sizes = {"parameters": 1000 + number, "multiply_adds": 2000}
+    return Trial("s", engine, number, TrialState.COMPLETE, {}, rungs, model=directory, **sizes)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(RunConfig(engine="all", budget_seconds=120), "first", Home(tmp_path / "home"))
+
+
+@pytest.fixture
+def trials(tmp_path, small_data):
+    return [
+        a_trial(tmp_path / f"{engine}{number}", engine, number, small_data)
+        for engine in ("optuna", "autopytorch")
+        for number in range(4)
+    ]
+
+
+def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
+    candidates = add_ensemble(run, trials, small_data)
+    (ensemble,) = stored(run)
+    trial = ensemble.trial
+    assert candidates.trials == [*trials, trial]
+    assert trial.label == "ensemble-0000"
+    assert trial.title == "Ensemble"
+    by_label = {each.label: each for each in trials}
+    members = [by_label[label] for label in trial.configuration]
+    assert sum(trial.configuration.values()) == pytest.approx(1)
+    assert trial.parameters == sum(each.parameters for each in members)
+    assert trial.multiply_adds == 2000 * len(members)
+    assert [m.label for m in ensemble.members] == list(trial.configuration)
+    assert (
+        ensemble.members[0].alone
+        == ensemble.members[0].joined
+        == max(each.val_accuracy for each in trials)
+    )
+
+    held_out = TrainingData.of(small_data.load())
+    logits = predict(load_model(trial.model), held_out.val_images)
+    alone = [predict(load_model(each.model), held_out.val_images) for each in members]
+    assert torch.equal(logits, combine(alone, list(trial.configuration.values())))
+    assert np.array_equal(candidates.answers[trial.label], logits.numpy())
+    assert trial.val_accuracy == accuracy_of(logits.numpy(), held_out.val_labels.numpy())
+
+
+def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_path):
+    chosen = [trials[0], trials[5], trials[2]]
+    weights = (0.5, 0.3, 0.2)
+    members = tuple(
+        Member(t.label, t.title, w, 0.1, 0.1) for t, w in zip(chosen, weights, strict=True)
+    )
+    ensemble = Ensemble(Trial("first", ENSEMBLE, 0, TrialState.COMPLETE, {}), members)
+    save(run, ensemble, [trial.model for trial in chosen])
+    (kept,) = stored(run)
+    assert kept == replace(ensemble, trial=replace(ensemble.trial, model=kept.trial.model))
+    network = load_model(kept.trial.model)
+    images = TrainingData.of(small_data.load()).val_images[:50]
+    alone = [predict(load_model(trial.model), images) for trial in chosen]
+    assert torch.equal(predict(network, images), combine(alone, weights))
+    assert torch.allclose(network(images), network(images.float()))
+    save_model(network, json.loads((kept.trial.model / ARCHITECTURE).read_text()), tmp_path / "2")
+    assert (tmp_path / "2" / WEIGHTS).read_bytes() == (kept.trial.model / WEIGHTS).read_bytes()
+    assert draw(network, (1, 28, 28), tmp_path).svg.read_text().count("LogSoftmax") == 3
+
+
+def test_a_continued_run_builds_another_only_where_the_choice_is_another(run, trials, small_data):
+    first = add_ensemble(run, trials, small_data)
+    again = add_ensemble(run, trials, small_data)
+    assert again.trials == first.trials
+    lead = next(iter(first.trials[-1].configuration))
+    fewer = [trial for trial in trials if trial.label != lead]
+    later = add_ensemble(run, fewer, small_data)
+    assert [t.label for t in later.trials[len(fewer) :]] == ["ensemble-0000", "ensemble-0001"]
+    assert later.trials[-1].title == "Ensemble #1"
+    assert leading(run).trial == compare.best(later.trials[len(fewer) :])
+
+
+def test_it_wins_by_validation_accuracy_alone_and_meets_the_others(run, trials, small_data):
+    candidates = add_ensemble(run, trials, small_data)
+    best = compare.best(trials)
+    together = candidates.trials[-1]
+    assert together.val_accuracy > best.val_accuracy  # of chance weights, here
+    assert compare.best(candidates.trials) == together
+    level = replace(together, rungs=best.rungs)
+    assert compare.best([*trials, level]) == best
+
+    contest = hold(run.home, "a run", candidates, together, small_data)
+    assert contest.winner == "Ensemble"
+    assert {"Ensemble", best.title} <= {c.a for c in contest.comparisons} | {
+        c.b for c in contest.comparisons
+    }
+    assert contest.chosen_from == len(trials) + int(together.notes["mixtures"])
+    assert contest == hold(
+        run.home, "a run", Candidates(candidates.trials, {}), together, small_data
+    )
+    members = contest.tags(together)["ensemble"].split(", ")
+    assert [each.split()[0] for each in members] == list(together.configuration)
+    assert "ensemble" not in contest.tags(best)
+
+
+def test_where_there_is_nothing_to_put_together_there_is_none(run, trials, small_data):
+    def built(config: RunConfig, given: list[Trial]) -> list[Trial]:
+        return add_ensemble(replace(run, config=config), given, small_data).trials[len(given) :]
+
+    alone = RunConfig(engine="all", ensemble=1)
+    assert built(alone, trials) == []
+    assert built(run.config, trials[:1]) == []
+    assert built(run.config, []) == []
+    twice = [trials[0], replace(trials[0], number=9)]
+    assert built(run.config, twice) == []
+
+
+def test_a_short_budget_asks_fewer_models(trials):
+    assert library(trials, 2) == compare.ranked(
+        [compare.best(trials[:4]), compare.best(trials[4:])]
+    )
+    assert len(library(trials, 20)) == 8
+    assert library([], 20) == []
+
+
+def test_models_whose_weights_were_removed_are_left_out(run, trials, small_data):
+    lost = compare.best(trials)
+    (lost.model / WEIGHTS).unlink()
+    candidates = add_ensemble(run, trials, small_data)
+    assert lost.label not in candidates.trials[-1].configuration
+
+
+def test_what_is_damaged_is_said(run, trials, small_data):
+    add_ensemble(run, trials, small_data)
+    (ensemble,) = stored(run)
+    path = ensemble.trial.model / "trial.json"
+    path.write_text("{")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        stored(run)
+    architecture = json.loads((path.parent / ARCHITECTURE).read_text())
+    for weight in (0.0, -1.0, 2.0, "x", None):
+        architecture["members"][0]["weight"] = weight
+        (path.parent / ARCHITECTURE).write_text(json.dumps(architecture))
+        with pytest.raises(ModelError, match="cannot be read"):
+            load_model(path.parent)
+
+
+CONFIG = RunConfig(
+    engine="optuna", budget_seconds=300, trials=3, workers=1, name="first", ensemble=2
+)
+
+
+@pytest.fixture(scope="module")
+def home(mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    home = Home(tmp_path_factory.mktemp("ensemble") / "home")
+    home.root.mkdir()
+    home.data.symlink_to(test_home.data)
+    return home
+
+
+@pytest.fixture(scope="module")
+def outcome(home: Home):
+    """A run of three trials, each a few hundred samples long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(ladder, "BASE_SAMPLES", 300)
+        yield find_model(CONFIG, home)
+
+
+@pytest.mark.long
+class TestInARun:
+    def test_it_wins_if_and_only_if_it_is_more_accurate(self, outcome):
+        together = [trial for trial in outcome.trials if trial.engine == ENSEMBLE]
+        best = compare.best(trial for trial in outcome.trials if trial.engine != ENSEMBLE)
+        assert len(together) == 1
+        assert 1 < len(together[0].configuration) <= 2
+        wins = together[0].val_accuracy > best.val_accuracy
+        assert outcome.winner == (together[0] if wins else best)
+        assert wins  # of three that saw so little, every time
+
+    def test_it_hangs_together_in_mlflow(self, home, outcome):
+        client = open_store(home).client
+        runs = runs_of_study(open_store(home), "first")
+        (recorded,) = (r for r in runs if r.data.tags.get("automl.engine") == ENSEMBLE)
+        assert recorded.data.tags["mlflow.parentRunId"] == outcome.run_id
+        assert recorded.data.metrics["val_accuracy"] == outcome.winner.val_accuracy
+        assert recorded.info.status == "FINISHED"
+        assert set(recorded.data.params) == set(outcome.winner.configuration)
+        version = client.get_model_version_by_alias("automl-mnist", "champion")
+        assert version.tags["trial"] == "ensemble-0000"
+        named = [each.split()[0] for each in version.tags["ensemble"].split(", ")]
+        assert named == list(outcome.winner.configuration)
+
+    def test_mlflow_serves_it(self, home, outcome, small_data):
+        import mlflow.pyfunc
+
+        images = TrainingData.of(small_data.load()).val_images[:20]
+        wanted = predict(load_model(outcome.winner.model), images).softmax(1)
+        (folder,) = (path.parent for path in home.mlflow_artifacts.rglob("MLmodel"))
+        served = mlflow.pyfunc.load_model(str(folder)).predict(images.numpy())
+        assert np.allclose(served, wanted.numpy(), atol=1e-5)
+        assert not [p for p in folder.rglob("*") if p.suffix in (".pkl", ".pt", ".pth", ".bin")]
+
+    def test_people_can_read_what_each_member_adds(self, home, outcome):
+        data = load(home, "first")
+        assert data.winner == outcome.winner
+        page, card = write(home.run("first"), data)
+        ensemble = leading(Run(CONFIG, "first", home))
+        for member in ensemble.members:
+            for text in (page.read_text(), card.read_text()):
+                assert f"{member.joined:.2%}" in text
+                assert member.title in text
+        assert "ensemble" in (home.run("first") / "leaderboard.csv").read_text()
+        assert outcome.test.accuracy > 0.3
+
+    def test_it_is_had_again_bit_for_bit(self, home, outcome):
+        _, facts = reproduce(home, "first", lambda line: None)
+        assert "ensemble weights" in {fact.what for fact in facts}
+        assert all(fact.matches for fact in facts), facts
+
+    def test_sync_and_gc_know_it(self, home, outcome):
+        assert sync(home, "first") == {"optuna": len(outcome.trials) - 1, ENSEMBLE: 1}
+        clean(home, Policy(1, 0), dry_run=False)
+        load_model(outcome.winner.model)
+
+    def test_a_continued_run_keeps_it(self, home, outcome):
+        again = find_model(CONFIG, home)  # and trains another final
+        assert again.run_id == outcome.run_id
+        assert outcome.winner in again.trials
+        assert again.winner.val_accuracy >= outcome.winner.val_accuracy
+        assert again.findings.contest.is_champion == (again.winner == outcome.winner)
