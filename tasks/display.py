@@ -76,11 +76,13 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     out.print(f"[bold]Validation[/]  {winner['val_accuracy']:.2%}")
     interval = f"95 % interval {low:.2%} to {high:.2%}"
     out.print(f"[bold]Test[/]        [bold green]{winner['test_accuracy']:.2%}[/]  ({interval})")
+    why = outcome["promotion"]["why"]
     for comparison in outcome["comparisons"]:
-        out.print(f"[bold]Compared[/]    {comparison['sentence']}")
+        if comparison["sentence"] not in why:  # it is said there
+            out.print(f"[bold]Compared[/]    {comparison['sentence']}")
     out.print(f"[bold]Model[/]       {outcome['model'] or outcome['challenger']}")
     role = "champion" if outcome["promotion"]["promoted"] else "challenger only"
-    out.print(f"[bold]Standing[/]    {role}: {outcome['promotion']['why']}")
+    out.print(f"[bold]Standing[/]    {role}: {why}")
     out.print(f"[bold]Diagram[/]     {outcome['artifacts']['diagram_pdf']}")
     out.print(f"[bold]Report[/]      {outcome['report']}")
     out.print(f"[bold]Seconds[/]     {', '.join(f'{k} {v:.0f}' for k, v in seconds.items())}")

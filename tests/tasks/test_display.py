@@ -1,0 +1,45 @@
+"""What a person reads in the terminal at the end of a run."""
+
+import pytest
+
+from tasks.display import print_outcome
+
+BETTER = "Optuna #4 is better than champion v3 by 0.62 points, 95 % interval 0.31–0.94, p = 0.0002"
+ALIKE = "No difference shown between Optuna #4 and Auto-PyTorch #7 (+0.02 points)"
+HEAD = "rank,trial,engine,stage,state,val_accuracy,parameters,seconds"
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    """The winner is shown to be better than the champion, not than the other engine's best."""
+    leaderboard = tmp_path / "leaderboard.csv"
+    leaderboard.write_text(f"{HEAD}\n1,4,optuna,search,complete,0.9912,29434,14.1\n")
+    return {
+        "leaderboard": str(leaderboard),
+        "engines": {"optuna": {"trials": 5, "complete": 3, "pruned": 1, "failed": 1}},
+        "winner": {
+            "engine": "optuna",
+            "trial": 4,
+            "val_accuracy": 0.9912,
+            "test_accuracy": 0.9903,
+            "test_interval": [0.9882, 0.992],
+            "configuration": {"lr": 0.006},
+        },
+        "ensemble": None,
+        "comparisons": [{"sentence": BETTER}, {"sentence": ALIKE}],
+        "model": "models:/automl-mnist@champion",
+        "challenger": None,
+        "promotion": {"promoted": True, "why": BETTER},
+        "artifacts": {"diagram_pdf": "architecture.pdf"},
+        "report": "report.html",
+        "seconds": {"search": 24.2},
+    }
+
+
+def test_every_comparison_is_said_once(outcome, capsys):
+    print_outcome(outcome)
+    said = capsys.readouterr().out
+    assert said.count(BETTER) == 1
+    assert f"Standing    champion: {BETTER}" in said
+    assert f"Compared    {ALIKE}" in said
+    assert "99.03%  (95 % interval 98.82% to 99.20%)" in said
