@@ -1,11 +1,13 @@
-"""Part 4: the chapter's 2000 seconds, spent by `automl run`."""
+"""Part 4: the chapter's 2000 seconds, spent by `automl run`: its best single model and ensemble."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from benchmarks.cold_run import cold_run
+from benchmarks.cold_run import cold_home, cold_run_at
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.home import Home
 
 
 @dataclass(frozen=True)
@@ -21,19 +23,58 @@ SHORT = Size(60.0)
 
 
 def measure(bench: Bench, size: Size) -> Result:
-    """One cold run; its winner is the best single model."""
-    return cold_run(bench.home, size.budget, size.seed)
+    """One cold run; then each engine's best and the best ensemble on the test set, as it is here.
+
+    The run reads the test set once, for its winner. The others were chosen by validation accuracy
+    alone, before that; their readings come second in the ledger of a home that ends here.
+    """
+    with cold_home(bench.home) as cold:
+        run = cold_run_at(cold, size.budget, size.seed)
+        return {**run, "candidates": _candidates(cold, run["name"])}
+
+
+def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
+    from pipeline_lib.compare import best
+    from pipeline_lib.data.prepared import prepare
+    from pipeline_lib.evaluation import evaluate_once
+    from pipeline_lib.sync import Begun
+
+    prepared = prepare("mnist", home, progress=print)
+    found = []
+    for engine, trials in Begun.read(home, name).trials().items():
+        trial = best(trials)
+        if trial is None or trial.model is None:
+            continue
+        classes = prepared.dataset.classes
+        test = evaluate_once(trial.model, prepared.sealed_test_set, classes, home, trial.label)
+        found.append(
+            {
+                "engine": engine,
+                "trial": trial.number,
+                "val_accuracy": trial.val_accuracy,
+                "test_accuracy": test.accuracy,
+                "test_interval": list(test.interval),
+                "parameters": trial.parameters,
+                "notes": dict(trial.notes),
+            }
+        )
+    return found
 
 
 def table(result: Result) -> Table:
     """What the budget bought."""
-    low, high = result["test_interval"]
-    return ["budget s", "trials", "validation", "test (95 % interval)", "wall s"], [
-        [
-            f"{result['budget']:g}",
-            result["trials"],
-            f"{result['val_accuracy']:.2%}",
-            f"{result['test_accuracy']:.2%} ({low:.2%} … {high:.2%})",
-            f"{result['wall']:.0f}",
-        ]
-    ]
+    head = ["budget s", "trials", "best", "parameters", "validation", "test (95 % interval)"]
+    rows = []
+    for candidate in result["candidates"]:
+        low, high = candidate["test_interval"]
+        rows.append(
+            [
+                f"{result['budget']:g}",
+                result["trials"],
+                candidate["engine"],
+                f"{candidate['parameters']:,}",
+                f"{candidate['val_accuracy']:.2%}",
+                f"{candidate['test_accuracy']:.2%} ({low:.2%} … {high:.2%})",
+            ]
+        )
+    return head, rows

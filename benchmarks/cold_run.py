@@ -61,17 +61,24 @@ def run_json(command: Sequence[str], home: Home) -> list[dict[str, Any]]:
 
 
 def cold_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
-    """One cold run at a budget: its seconds apart, and what its winner is worth."""
-    command = [*AUTOML, "--budget", f"{budget_seconds:g}s", "--seed", str(seed), "--json"]
+    """One cold run at a budget, in a home that is gone afterwards."""
     with cold_home(home) as cold:
-        said = run_json(command, cold)[0]
+        return cold_run_at(cold, budget_seconds, seed)
+
+
+def cold_run_at(cold: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
+    """A run at a budget: its seconds apart, and what its winner is worth."""
+    command = [*AUTOML, "--budget", f"{budget_seconds:g}s", "--seed", str(seed), "--json"]
+    said = run_json(command, cold)[0]
     winner = said["winner"]
     return {
+        "name": said["name"],
         "budget": budget_seconds,
         "seed": seed,
         "wall": said["wall"],
         "seconds": said["seconds"],
         "trials": said["engines"]["optuna"]["trials"],
+        "engine": winner["engine"],
         "val_accuracy": winner["val_accuracy"],
         "test_accuracy": winner["test_accuracy"],
         "test_interval": winner["test_interval"],
