@@ -14,7 +14,7 @@ import optuna
 
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines.optuna_engine import trial_seed
-from pipeline_lib.models.spaces import space_function
+from pipeline_lib.engines.optuna_spaces import space_function
 from pipeline_lib.trial import Configuration, Rung
 from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 

@@ -21,7 +21,7 @@ from pipeline_lib.engines import optuna_engine, optuna_storage
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import BASE_SAMPLES, REDUCTION, Ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
-from pipeline_lib.models.spaces import priors
+from pipeline_lib.engines.optuna_spaces import priors
 from pipeline_lib.trial import Trial
 
 _GRID = 40  # points of a curve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import time
@@ -36,6 +37,7 @@ from tasks.register import register
 from tasks.report import report
 
 _SEARCHES = {"optuna": search_hyperparameters, "autopytorch": search_architectures}
+_LAST_STAGES_NEED = ("torch", "mlflow.pyfunc", "scipy.stats", "sklearn.metrics", "torchviz")
 
 
 def _study_name() -> str:
@@ -108,7 +110,14 @@ def _search(
             search = _SEARCHES[engine.name]
             running.append(search.submit(engine, request, watched[-1], record, stop))
         stack.enter_context(showing(watched))
+        _load_what_comes_after()
         return [trial for search in running for trial in search.result()], watched
+
+
+def _load_what_comes_after() -> None:
+    """Import the heavy parts of the last stages while the searches go on; no search needs them."""
+    for name in _LAST_STAGES_NEED:
+        importlib.import_module(name)
 
 
 def _seconds(first_trial: float, searched: float) -> dict[str, float]:

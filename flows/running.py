@@ -66,7 +66,6 @@ def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
 
 
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
-    import pipeline_lib.engines.optuna_engine  # noqa: F401  torch, while the server starts
     from flows.automl import automl
     from tasks.display import ConsoleLines
 

@@ -127,7 +127,7 @@ def test_every_space_that_is_known_at_the_door_is_taken():
 
 
 def test_the_door_and_the_engine_know_the_same_spaces():
-    from pipeline_lib.models import spaces
+    from pipeline_lib.engines import optuna_spaces as spaces
 
     assert set(SPACES["optuna"]) == set(spaces.SPACES)
 

@@ -18,10 +18,10 @@ from test_workers import CONVNET
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.engines import ladder
+from pipeline_lib.engines import optuna_spaces as spaces
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.optuna_engine import OptunaEngine, trial_seed
 from pipeline_lib.home import Home
-from pipeline_lib.models import spaces
 from pipeline_lib.run import Run
 from pipeline_lib.trial import TrialState
 from pipeline_lib.workers import TrialJob, TrialWorker, warm_up

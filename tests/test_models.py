@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pipeline_lib.engines.optuna_spaces import BASE_MULTIPLY_ADDS
 from pipeline_lib.errors import ModelError
 from pipeline_lib.models import (
     ARCHITECTURE,
@@ -20,7 +21,6 @@ from pipeline_lib.models import (
     parameter_count,
     save_model,
 )
-from pipeline_lib.models.spaces import BASE_MULTIPLY_ADDS
 
 SMALLEST = convnet.WIDTH_STEP
 

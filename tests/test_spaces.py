@@ -6,9 +6,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.models import build_model, design, multiply_adds
-from pipeline_lib.models.spaces import (
+from pipeline_lib.engines.optuna_spaces import (
     BASE_MULTIPLY_ADDS,
     SPACES,
     book,
@@ -16,6 +14,8 @@ from pipeline_lib.models.spaces import (
     priors,
     space_function,
 )
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.models import build_model, design, multiply_adds
 from pipeline_lib.training import Training, TrainingData, use_one_thread
 
 BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]

@@ -15,6 +15,7 @@ from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import Listener, SearchRequest
 from pipeline_lib.engines.ladder import Final, Ladder
+from pipeline_lib.engines.optuna_spaces import SPACES, space_function
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
     RECORD,
@@ -25,7 +26,6 @@ from pipeline_lib.engines.optuna_storage import (
     record_of,
 )
 from pipeline_lib.errors import ConfigurationError, TrialFailure
-from pipeline_lib.models.spaces import SPACES, space_function
 from pipeline_lib.trial import Rung, Trial, TrialState
 from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 

@@ -15,8 +15,8 @@ from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.engines.optuna_spaces import priors
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.models.spaces import priors
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 RECORD = "automl"

@@ -18,9 +18,9 @@ from pipeline_lib.engines import ladder
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine, make_sampler, trial_seed
+from pipeline_lib.engines.optuna_spaces import book, default, priors
 from pipeline_lib.engines.optuna_storage import RECORD, first_in_line, open_study, read_trials
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.models.spaces import book, default, priors
 from pipeline_lib.trial import TrialState
 
 pytestmark = pytest.mark.slow
