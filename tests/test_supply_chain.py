@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -49,3 +52,53 @@ def test_an_installation_takes_nothing_that_is_not_hashed():
     (installs,) = [line for line in makefile.splitlines() if "-r requirements.lock" in line]
     assert "--require-hashes" in installs
     assert "--only-binary :all:" in installs
+
+
+PIP_AUDIT = """#!{python}
+import pathlib, sys
+report, said, code = {report!r}, {said!r}, {code}
+if report is not None:
+    pathlib.Path(sys.argv[sys.argv.index("--output") + 1]).write_text(report)
+sys.stderr.write(said)
+sys.exit(code)
+"""
+FLAW = {"id": "PYSEC-1", "fix_versions": ["2.0"], "aliases": [], "description": ""}
+CLEAN = {"name": "good", "version": "1.0", "vulns": []}
+FLAWED = {"name": "bad", "version": "1.0", "vulns": [FLAW]}
+SKIPPED = {"name": "odd", "skip_reason": "not on the index"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "said", "code", "exit_code", "line"),
+    [
+        ([CLEAN], "", 0, 0, "audit: 1 packages checked, 0 known flaws"),
+        ([CLEAN, FLAWED], "Found 1", 1, 1, "audit: bad 1.0: PYSEC-1, mended in 2.0"),
+        ([CLEAN, SKIPPED], "", 0, 3, "audit: not checked: odd"),
+        ([], "", 0, 3, "audit: 0 packages checked, 0 known flaws"),
+        (None, "Traceback\nNo route to host\n", 1, 3, "audit: nothing was checked, .*: No route"),
+        (None, "503 Service Unavailable", 1, 3, "audit: nothing was checked, .*: 503"),
+        (None, "", 0, 3, "audit: nothing was checked, .*: pip-audit said nothing"),
+    ],
+)
+def test_an_audit_that_asked_nobody_says_so(packages, said, code, exit_code, line, tmp_path):
+    """What pip-audit reports in JSON, and what it leaves when its source cannot be reached."""
+    report = None if packages is None else json.dumps({"dependencies": packages, "fixes": []})
+    program = tmp_path / "pip-audit"
+    given = {"python": sys.executable, "report": report}
+    program.write_text(PIP_AUDIT.format(**given, said=said, code=code))
+    program.chmod(0o700)
+    done = run_audit(program)
+    assert done.returncode == exit_code
+    assert re.search(f"^{line}", done.stdout + done.stderr, re.M)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_audit_without_its_program_says_so(tmp_path):
+    done = run_audit(tmp_path / "absent")
+    assert done.returncode == 3
+    assert done.stderr.startswith("audit: nothing was checked")
+
+
+def run_audit(program):
+    command = [sys.executable, ROOT / ".ci" / "audit.py", program, ROOT / "requirements.lock"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
