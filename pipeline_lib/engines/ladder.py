@@ -11,6 +11,9 @@ REDUCTION = 3
 SEARCH_SHARE = 0.4
 """Share of the budget that the search may spend; finalists train for the rest."""
 
+_SHORT, _LONG = 40.0, 3600.0
+"""Budgets below and from which there is a rung less or more. Networks grow along with the budget:
+were there more rungs in between, the first trials to climb them would use up the search."""
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
@@ -37,7 +40,7 @@ class Ladder:
         """The ladder that suits a budget; the chapter's space has its two epochs and no finals."""
         if space == "book":
             return cls((train_size, 2 * train_size), 2, has_finals=False)
-        height = 2 if budget_seconds < 40 else 3 if budget_seconds < 600 else 4
+        height = 2 if budget_seconds < _SHORT else 3 if budget_seconds < _LONG else 4
         return cls(tuple(BASE_SAMPLES * REDUCTION**step for step in range(height)), REDUCTION)
 
     @property

@@ -14,6 +14,8 @@ from pipeline_lib.errors import ConfigurationError
 BASE_MULTIPLY_ADDS = 1.3e6
 """What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
 BASE_SECONDS = 150.0
+MOST_GROWTH = 16.0
+"""Beyond, samples are a better use of the time than width is."""
 DOUBLE_FROM = 4e6
 
 
@@ -25,9 +27,14 @@ class Suggests(Protocol):
     def suggest_int(self, name: str, low: int, high: int) -> int: ...  # noqa: D102
 
 
+def growth(budget_seconds: float) -> float:
+    """How much larger than in a short run networks may be, ≥ 1."""
+    return min(max(1.0, budget_seconds / BASE_SECONDS), MOST_GROWTH)
+
+
 def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
     """Networks that pool early, sized to the budget; no region of it is hopeless."""
-    limit = BASE_MULTIPLY_ADDS * max(1.0, budget_seconds / BASE_SECONDS)
+    limit = BASE_MULTIPLY_ADDS * growth(budget_seconds)
     chosen: dict[str, Any] = {
         "multiply_adds": trial.suggest_float("multiply_adds", limit / 5, limit, log=True),
         "stem": trial.suggest_categorical("stem", ["stride", "pool"]),
@@ -101,11 +108,11 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
     """What worked before, to try first, as parameters of `suggest_…`; sized to the budget."""
     if name != "default":
         return []
-    growth = max(1.0, budget_seconds / BASE_SECONDS)
+    grown = growth(budget_seconds)
     known: list[dict[str, Any]] = [_STRIDED, _EARLY_POOL]
-    if BASE_MULTIPLY_ADDS * growth >= DOUBLE_FROM:
+    if BASE_MULTIPLY_ADDS * grown >= DOUBLE_FROM:
         known = [_DEEP, *({**prior, "double": False} for prior in known)]
-    return [prior | {"multiply_adds": prior["multiply_adds"] * growth} for prior in known]
+    return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]
 
 
 def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:
