@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline_lib.errors import AutomlError, UserError
+from pipeline_lib.errors import AutomlError, HomeError, UserError
 
 HomeOption = Annotated[
     Path | None,
@@ -45,6 +45,9 @@ def run(
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
+    validation_folds: Annotated[
+        int | None, typer.Option(help="Train the best again on so many folds, to compare them.")
+    ] = None,
     ensemble: Annotated[int | None, typer.Option(help="Models in it at most; 1: none.")] = None,
     notify: Annotated[
         str | None, typer.Option(help="Whom to tell of the end: https://…, slack://…, env:NAME.")
@@ -53,24 +56,13 @@ def run(
     home: HomeOption = None,
 ) -> None:
     """Search, compare, test once, register: the flow of the deployments, in this terminal."""
+    options = locals().copy()
     from flows.running import run_here
 
     _use_home(home)
-    given = {
-        "engine": engine,
-        "budget": budget,
-        "trials": trials,
-        "sampler": sampler,
-        "space": space,
-        "workers": workers,
-        "seed": seed,
-        "name": name,
-        "data": data,
-        "promote": promote,
-        "notify": notify,
-        "ensemble": ensemble,
-    }
-    run_here(preset, {k: v for k, v in given.items() if v is not None}, as_json=json)
+    fields = options.keys() - {"preset", "json", "home"}
+    given = {name: options[name] for name in fields if options[name] is not None}
+    run_here(preset, given, as_json=json)
 
 
 @app.command()
@@ -269,6 +261,12 @@ def main() -> None:
     except AutomlError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except OSError as error:
+        problem = HomeError.of(error)
+        if problem is None:
+            raise
+        typer.echo(f"error: {problem}", err=True)
+        sys.exit(2)
 
 
 def _known(dataset: str) -> str:

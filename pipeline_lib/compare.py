@@ -57,6 +57,14 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
     return sorted((t for t in trials if t.rungs and t.model is not None), key=_order)
 
 
+def finalists(trials: Iterable[Trial]) -> list[Trial]:
+    """The best trial of each engine, the ensemble among them."""
+    found = list(trials)
+    engines = dict.fromkeys(trial.engine for trial in found)
+    tops = (best(trial for trial in found if trial.engine == engine) for engine in engines)
+    return [trial for trial in tops if trial is not None]
+
+
 def counts(trials: Iterable[Trial]) -> dict[str, int]:
     """Trials conducted, and how many of them are complete, pruned and failed."""
     states = Counter(trial.state for trial in trials)

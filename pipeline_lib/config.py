@@ -100,6 +100,11 @@ class RunConfig(BaseModel):
         description="Whom to tell of the end: https://… of a webhook, the address of a service of "
         "Apprise, or env:NAME, the variable that holds it: only so Prefect does not keep it.",
     )
+    validation_folds: Annotated[int, Field(ge=1, le=20)] = Field(
+        1,
+        description="Folds that the best models are trained on again, to compare them; takes, "
+        "beyond the budget, as many times the seconds of a final. 1: the plain split alone.",
+    )
     ensemble: Annotated[int, Field(ge=1, le=20)] = Field(
         5, description="Models that an ensemble may have, fewer in a short budget; 1 builds none."
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline_lib.config import Promote
+    from pipeline_lib.folds import Folded
 
 SPLIT_TAG = "split_digest"
 CHOSEN_FROM_TAG = "chosen_from"
@@ -46,6 +47,7 @@ class Contest:
     champion: Champion | None  # before this run; None where there was none
     is_champion: bool = False  # the winner is that champion: the run had registered it before
     not_compared: str = ""  # why the champion takes no part, where it does not
+    folded: Folded | None = None  # what folds say, where the configuration asks for them
 
     @property
     def champion_title(self) -> str:
@@ -63,7 +65,7 @@ class Contest:
         said = [comparison.sentence() for comparison in self.comparisons]
         if self.not_compared:
             said.append(f"The {self.champion_title} was not compared: {self.not_compared}")
-        return said
+        return [*said, *self.folded.sentences()] if self.folded else said
 
     def tags(self, winner: Trial) -> dict[str, str]:
         """What the registry has to know of the winner, for the next contest."""
@@ -110,7 +112,7 @@ def hold(
     split, trials, known = data.load(), candidates.trials, candidates.answers
     reigning = champion(home, data.dataset)
     itself = reigning is not None and _is(reigning, winner, run_id)
-    finalists = _finalists(trials)
+    finalists = compare.finalists(trials)
     networks = {t.title: _network(t.model) for t in finalists if t.label not in known}
     met = None
     if reigning is not None and not itself:
@@ -210,12 +212,6 @@ def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str
 def _tried(trial: Trial) -> int:
     """Models that were held against validation images for a trial: every mixture is one."""
     return int(trial.notes.get(MIXTURES, 1))
-
-
-def _finalists(trials: list[Trial]) -> list[Trial]:
-    engines = dict.fromkeys(trial.engine for trial in trials)
-    tops = (compare.best(t for t in trials if t.engine == engine) for engine in engines)
-    return [trial for trial in tops if trial is not None]
 
 
 def _network(directory: Path | None) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib import compare
@@ -84,8 +84,13 @@ def hold_contest(
 ) -> Contest:
     """Compare each engine's best, the ensemble and the champion with statistics."""
     from pipeline_lib.contest import hold
+    from pipeline_lib.folds import compare_finalists
 
     contest = hold(run.home, record.recorder.run_id, candidates, winner, data)
+    if run.config.validation_folds > 1:
+        rival = "" if contest.is_champion else contest.champion_title
+        folded = compare_finalists(run, candidates.trials, data, rival)
+        contest = replace(contest, folded=folded)
     path = run.directory / "comparisons.json"
     path.write_text(json.dumps(contest.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
@@ -212,6 +217,7 @@ def summary(run: Run, findings: Findings) -> dict[str, Any]:
             "configuration": dict(winner.configuration),
         },
         "comparisons": findings.contest.as_json(),
+        "folds": findings.contest.folded.sentences() if findings.contest.folded else [],
         "model": registered.model,
         "challenger": registered.challenger,
         "promotion": {"promoted": registered.model is not None, "why": registered.why},

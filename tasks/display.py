@@ -80,6 +80,8 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     for comparison in outcome["comparisons"]:
         if comparison["sentence"] not in why:  # it is said there
             out.print(f"[bold]Compared[/]    {comparison['sentence']}")
+    for sentence in outcome["folds"]:
+        out.print(f"[bold]Folds[/]       {sentence}")
     out.print(f"[bold]Model[/]       {outcome['model'] or outcome['challenger']}")
     role = "champion" if outcome["promotion"]["promoted"] else "challenger only"
     out.print(f"[bold]Standing[/]    {role}: {why}")

@@ -340,8 +340,13 @@ class TestInARun:
         load_model(outcome.winner.model)
 
     def test_a_continued_run_keeps_it(self, home, outcome):
-        again = find_model(CONFIG, home)  # and trains another final
+        # It trains another final, and compares on folds.
+        again = find_model(CONFIG.model_copy(update={"validation_folds": 2}), home)
         assert again.run_id == outcome.run_id
         assert outcome.winner in again.trials
         assert again.winner.val_accuracy >= outcome.winner.val_accuracy
         assert again.findings.contest.is_champion == (again.winner == outcome.winner)
+        (on_folds,) = again.findings.contest.folded.comparisons
+        assert len(on_folds.differences) == 2
+        assert "Ensemble" in {on_folds.a, on_folds.b}
+        assert on_folds.sentence() in (home.run("first") / "report.html").read_text()

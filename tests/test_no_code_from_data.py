@@ -13,10 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.data.prepared import prepare, prepare_dataset
 from pipeline_lib.engines.optuna_storage import journal, read_trials
-from pipeline_lib.errors import AutomlError, DataError, ImageError, ModelError, UserError
+from pipeline_lib.ensemble_storage import stored
+from pipeline_lib.errors import (
+    AutomlError,
+    ConfigurationError,
+    DataError,
+    ImageError,
+    ModelError,
+    UserError,
+)
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, load_model, save_model
 from pipeline_lib.prediction import classify
@@ -24,6 +33,7 @@ from pipeline_lib.promotion import promote
 from pipeline_lib.registry import Candidate, load_champion, register
 from pipeline_lib.report.files import SUMMARY, TEST
 from pipeline_lib.report.files import load as load_report
+from pipeline_lib.run import Run
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import Recorder
 
@@ -35,6 +45,11 @@ pytestmark = [
 ARCHITECTURE = {
     "kind": "book", "shape": [1, 12, 12], "classes": 2, "conv_depths": [4], "conv_dropout": 0.1,
     "fc_sizes": [8], "fc_dropouts": [0.1],
+}  # fmt: skip
+
+ENSEMBLE = {
+    "kind": "ensemble", "shape": [1, 12, 12], "classes": 2,
+    "members": [{"weight": 0.5, "architecture": ARCHITECTURE}] * 2,
 }  # fmt: skip
 
 
@@ -89,10 +104,10 @@ def test_the_poison_works(poisons, tmp_path):
         canary.rmdir()
 
 
-@pytest.fixture
-def network(tmp_path):
+@pytest.fixture(params=[ARCHITECTURE, ENSEMBLE], ids=["one network", "an ensemble"])
+def network(request, tmp_path):
     directory = tmp_path / "network"
-    save_model(build_model(ARCHITECTURE), ARCHITECTURE, directory)
+    save_model(build_model(request.param), request.param, directory)
     return directory
 
 
@@ -109,6 +124,16 @@ def test_files_beside_a_trials_own_are_not_read(network, poisons):
         for name in ("model.pkl", "python_model.pkl", "weights.pt", "data.pkl"):
             (network / name).write_bytes(poison.read_bytes())
     load_model(network)
+
+
+def test_the_description_of_an_ensemble(poisons, tmp_path):
+    run = Run(RunConfig(), "first", Home(tmp_path / "home"))
+    planted = run.home.study("first") / "ensemble" / "0000" / "trial.json"
+    planted.parent.mkdir(parents=True)
+    for poison in poisons:
+        planted.write_bytes(poison.read_bytes())
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            stored(run)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pipeline_lib.data.catalogue import CATALOGUE, Dataset, find
 from pipeline_lib.data.raw_files import Arrays, Images, Labels, check_files, read_arrays
 from pipeline_lib.data.sources import Progress, fetch
-from pipeline_lib.data.splits import Indices, stratified_split
+from pipeline_lib.data.splits import Indices, stratified_folds, stratified_split
 from pipeline_lib.errors import DataError
 from pipeline_lib.home import Home
 
@@ -54,6 +54,7 @@ class SearchData:
     labels: Path
     seed: int
     validation_share: float
+    fold: tuple[int, int] | None = None  # which of how many is held out, in place of the share
 
     def load(self) -> Split:
         """Map the images and split them.
@@ -62,7 +63,12 @@ class SearchData:
             DataError: The arrays are gone.
         """
         images, labels = _load(self.images), _load(self.labels)
-        train, validation = stratified_split(labels, self.validation_share, self.seed)
+        if self.fold is None:
+            train, validation = stratified_split(labels, self.validation_share, self.seed)
+        else:
+            number, count = self.fold
+            held_out = stratified_folds(labels, count, self.seed) == number
+            train, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         return Split(images, labels, train, validation, self.digest)
 
 

@@ -40,6 +40,22 @@ def stratified_split(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
+def stratified_folds(labels: npt.NDArray[np.int64], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which of `count` folds (from 0) each image is in, (N,); every class is dealt out evenly.
+
+    Args:
+        labels: The class of each image, (N,).
+        count: Folds, ≥ 2.
+        seed: Not negative; the same seed gives the same folds.
+    """
+    random = np.random.default_rng(seed)
+    shuffled = random.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    folds = np.empty(len(labels), np.int64)
+    folds[by_class] = np.arange(len(labels)) % count
+    return folds
+
+
 def _quotas(sizes: npt.NDArray[np.int64], share: float) -> npt.NDArray[np.int64]:
     """How many of each class go to validation: largest remainders between two bounds."""
     exact = sizes * share

@@ -1,0 +1,175 @@
+"""The finalists on folds: trained again on each, to see differences that one split cannot show."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from pipeline_lib import compare
+from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.errors import TrialFailure
+from pipeline_lib.run import Run
+from pipeline_lib.statistics import FoldComparison, compare_on_folds
+from pipeline_lib.trial import ENSEMBLE, Trial
+from pipeline_lib.workers import TrialJob, TrialWorker
+
+_POLL_SECONDS = 1.0
+_log = logging.getLogger("automl")
+_NOT_OURS = (
+    "was not trained again on folds: a network of Auto-PyTorch can be in its own environment only"
+)
+_NO_CONFIGURATION = (
+    "was not trained again on folds: the registry keeps its network, not how it was trained"
+)
+
+Mixture = Mapping[str, float]
+"""Weights by label of the trials that answer together; one of weight 1 is a model alone."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What the folds say, and who is left out of it."""
+
+    comparisons: tuple[FoldComparison, ...] = ()
+    left_out: tuple[str, ...] = ()  # a sentence each
+
+    def sentences(self) -> list[str]:
+        """One sentence a pair, then who is left out and why."""
+        return [*(comparison.sentence() for comparison in self.comparisons), *self.left_out]
+
+
+def compare_finalists(run: Run, trials: list[Trial], data: SearchData, champion: str) -> Folded:
+    """Train the finalists' configurations again on each fold, and compare them in pairs.
+
+    Folds are of all training images; the test set stays closed. Takes time beyond the budget,
+    which is said beforehand.
+
+    Args:
+        run: Whose configuration says how many folds.
+        trials: All of the run.
+        data: What they were trained on.
+        champion: What sentences call the champion that they would have to beat; empty without one.
+    """
+    folds = run.config.validation_folds
+    by_label = {trial.label: trial for trial in trials}
+    mixtures = {trial.title: _mixture(trial) for trial in compare.finalists(trials)}
+    fit = {name: m for name, m in mixtures.items() if all(_is_ours(by_label[t]) for t in m)}
+    left_out = [f"{name} {_NOT_OURS}" for name in mixtures if name not in fit]
+    left_out += [f"The {champion} {_NO_CONFIGURATION}"] if champion else []
+    if len(fit) < 2:
+        return Folded((), (*left_out, f"Nothing is compared on {folds} folds: that takes two"))
+    chosen = [by_label[label] for label in {label: 0 for m in fit.values() for label in m}]
+    _say_the_cost(run, chosen)
+    accuracies, failed = _accuracies(run, data, fit, chosen)
+    left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
+    return Folded(compare_on_folds(accuracies), tuple(left_out))
+
+
+def _mixture(trial: Trial) -> Mixture:
+    if trial.engine != ENSEMBLE:
+        return {trial.label: 1.0}
+    return {label: float(weight or 0) for label, weight in trial.configuration.items()}
+
+
+def _is_ours(trial: Trial) -> bool:
+    """Whether this process can train it again."""
+    return trial.engine == "optuna"
+
+
+def _say_the_cost(run: Run, trials: list[Trial]) -> None:
+    folds, workers = run.config.validation_folds, run.config.workers
+    once = sum(trial.rungs[-1].seconds for trial in trials)
+    _log.info(
+        "validation_folds: %d models are trained again on each of %d folds, %.0f s of training a "
+        "fold: about %.0f s beyond the budget",
+        len(trials),
+        folds,
+        once,
+        folds * once / min(workers, folds * len(trials)),
+    )
+
+
+def _accuracies(
+    run: Run, data: SearchData, mixtures: Mapping[str, Mixture], trials: list[Trial]
+) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Accuracy of each mixture on each fold by its name; and, by label, why a trial has none."""
+    count = run.config.validation_folds
+    accuracies: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=run.home.study(run.name), prefix="folds-") as aside:
+        folds = [(Path(aside, f"{n}"), replace(data, fold=(n, count))) for n in range(count)]
+        again = [
+            _Again(trial, _job(run, trial, fold, directory / trial.label))
+            for directory, fold in folds
+            for trial in trials
+        ]
+        failed = _train(again, run.config.workers)
+        for name, mixture in mixtures.items():
+            if not failed.keys() & mixture.keys():
+                accuracies[name] = [_accuracy(mixture, fold, place) for place, fold in folds]
+    return accuracies, failed
+
+
+@dataclass(frozen=True)
+class _Again:
+    """One trial to train on one fold."""
+
+    trial: Trial
+    job: TrialJob
+
+
+def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
+    from pipeline_lib.engines.optuna_engine import trial_seed
+
+    return TrialJob(
+        data=fold,
+        configuration=trial.configuration,
+        seed=trial_seed(run.config.seed, trial.number),
+        directory=directory,
+        seconds=run.config.rung_seconds,
+        memory=run.config.trial_memory,
+    )
+
+
+def _train(todo: list[_Again], workers: int) -> dict[str, str]:
+    """Train them side by side; by label, why a trial could not be."""
+    waiting, failed = list(todo), dict[str, str]()
+    running: list[tuple[_Again, TrialWorker]] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                running.append((waiting[0], TrialWorker(waiting.pop(0).job)))
+                running[-1][1].request(running[-1][0].trial.rungs[-1].samples)
+            ready = wait([worker.connection for _, worker in running], _POLL_SECONDS)
+            for again, worker in list(running):
+                if worker.connection not in ready and not worker.is_overdue:
+                    continue
+                try:
+                    if worker.connection not in ready:
+                        raise TrialFailure("folds", "took longer than trial_seconds")
+                    worker.receive()
+                except TrialFailure as failure:
+                    failed[again.trial.label] = failure.problem
+                worker.close()
+                running.remove((again, worker))
+    finally:
+        for _, worker in running:
+            worker.close()
+    return failed
+
+
+def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
+    import torch
+
+    from pipeline_lib.models import load_model
+    from pipeline_lib.models.ensemble import combine
+    from pipeline_lib.training import predict
+
+    split = fold.load()
+    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
+    logits = [predict(load_model(directory / label), images) for label in mixture]
+    answers = combine(logits, list(mixture.values())).argmax(1).numpy()
+    return float((answers == split.labels[split.validation]).mean())
