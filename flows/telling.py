@@ -26,7 +26,12 @@ def _message(run: FlowRun, state: State[Any]) -> Message:
         state=state.name.lower() if state.name else "",
         verdict=found.get("verdict", ""),
         test_accuracy=winner.get("test_accuracy"),
-        reason="" if state.is_completed() else discreet(state.message or ""),
+        reason="" if state.is_completed() else _reason(state),
         report=discreet(found.get("report", "")),
         mlflow=found.get("mlflow", ""),
     )
+
+
+def _reason(state: State[Any]) -> str:
+    said = state.message or ""
+    return discreet(said.removeprefix("Flow run encountered an exception: "))

@@ -187,7 +187,11 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
     from mlflow.exceptions import MlflowException
 
     try:
-        store.client.create_registered_model(name)
+        store.client.create_registered_model(
+            name,
+            description=f"Classifiers of {candidate.dataset}. `{CHAMPION}` is the version in use, "
+            f"`{CHALLENGER}` the last winner that was not shown to be better.",
+        )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -200,10 +204,17 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
             **{key: f"{value:.4f}" for key, value in candidate.metrics.items()},
             **candidate.tags,
         },
+        description=_description(candidate),
         await_creation_for=0,  # its files are there already
         model_id=model.model_id,
     )
     return int(created.version)
+
+
+def _description(candidate: Candidate) -> str:
+    figures = (f"{key.replace('_', ' ')} {value:.2%}" for key, value in candidate.metrics.items())
+    which = candidate.tags.get("trial", "a network")
+    return f"{candidate.dataset}, {which}: {', '.join(figures)}."
 
 
 def _parse(uri: str) -> tuple[str, str, str]:

@@ -129,7 +129,8 @@ def browser(profile: Path) -> Iterator[Page]:
     with (profile.parent / "chromium.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            with connect(_page_address(profile, process), max_size=None) as connection:
+            address = _page_address(profile, process)
+            with connect(address, max_size=None, ping_interval=None) as connection:
                 yield Page(connection)
         finally:
             process.terminate()

@@ -1,14 +1,19 @@
+import base64
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +147,37 @@ def test_a_trial_is_recorded_whole(home: Home, tmp_path: Path) -> None:
         "model/architecture.json",
         "model/weights.safetensors",
     ]
+
+
+def test_weights_are_one_file_under_two_names_where_they_can_be(home: Home, tmp_path: Path) -> None:
+    shared_memory = Path("/dev/shm")
+    elsewhere = Path(tempfile.mkdtemp(dir=shared_memory if shared_memory.is_dir() else None))
+    recorder = opened(home)
+    for number, directory in enumerate((tmp_path / "model", elsewhere)):
+        directory.mkdir(exist_ok=True)
+        (directory / "weights.safetensors").write_bytes(b"weights")
+        for _ in range(2):  # also when a first try came only so far
+            recorder.store.keep(
+                recorder.store.client.get_run(recorder.record(a_trial(number))).info,
+                directory,
+                "model",
+            )
+    copies = list(home.mlflow_artifacts.rglob("weights.safetensors"))
+    assert {copy.read_bytes() for copy in copies} == {b"weights"}
+    here = (tmp_path / "model" / "weights.safetensors").stat().st_ino
+    assert [copy.stat().st_ino == here for copy in copies].count(True) == 1
+    shutil.rmtree(elsewhere)
+    assert all(copy.is_file() for copy in copies)
+    assert len(copies) == 2
+
+
+def test_commits_to_our_database_alone_wait_for_no_disk(home: Home, tmp_path: Path) -> None:
+    assert open_store(home).plain_client
+    for path, expected in ((home.mlflow_database, 1), (tmp_path / "another.db", 2)):
+        engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+        with engine.connect() as connection:
+            assert connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar() == expected
+        engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -286,6 +322,17 @@ def test_what_belongs_to_the_whole_run(home: Home, tmp_path: Path) -> None:
     assert (artifacts / "tables" / "table.csv").exists()
     page = f"/#/experiments/{recorder.experiment_id}/runs/{recorder.run_id}?"
     assert page in recorder.page("http://127.0.0.1:5000")
+
+
+def test_an_experiment_tells_the_ui_how_to_list_its_trials(home: Home) -> None:
+    recorder = opened(home)
+    experiment = recorder.store.client.get_experiment(recorder.experiment_id)
+    packed = experiment.tags["mlflow.sharedViewState.trials"].removeprefix("deflate;")
+    view = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val_accuracy`", False)
+    assert {"metrics.`parameters`", "metrics.`seconds`"} <= set(view["selectedColumns"])
+    link = f"(#/experiments/{recorder.experiment_id}/runs?viewStateShareKey=trials&"
+    assert link in experiment.tags["mlflow.note.content"]
 
 
 def test_a_run_resumed_with_other_parameters_keeps_the_first_and_tags_the_new(home: Home) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.environment import discreet
+from pipeline_lib.tracking.experiments import experiment_name, open_experiment
 from pipeline_lib.tracking.store import Store, open_store
 from pipeline_lib.tracking.trials import Key, key_of, metrics_of, run_name, status_of, tags_of
 from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 CONFIGURATION = "automl.configuration"
 """Tag of a pipeline's run: the configuration it was begun with, as JSON."""
 Outcome = Literal["FINISHED", "FAILED", "KILLED"]
-
-
-def experiment_name(dataset: str) -> str:
-    """The experiment of a data set: called as its deployment is."""
-    return f"automl/{dataset}"
 
 
 class Recorder:
@@ -58,7 +54,7 @@ class Recorder:
             ServerError: The server that `MLFLOW_TRACKING_URI` names does not answer.
         """
         store = open_store(home)
-        experiment_id = _experiment(store, dataset)
+        experiment_id = open_experiment(store, dataset)
         known = _runs_of(store, experiment_id, study)
         pipeline = [run for run in known if run.data.tags.get("automl.role") == "pipeline"]
         shown = {name: discreet(value) for name, value in tags.items()}
@@ -77,7 +73,8 @@ class Recorder:
     def page(self, server: str, artifact: str = "") -> str:
         """The address of this run, or of a file of it, in the UI of an MLflow server."""
         run = f"experiments/{self.experiment_id}/runs/{self.run_id}"
-        return f"{server}/#/{run}?workflowType=machine_learning"
+        shown = f"{run}/artifacts/{artifact}" if artifact else run
+        return f"{server}/#/{shown}?workflowType=machine_learning"
 
     def record(self, trial: Trial) -> str:
         """Write a finished trial as one child run; returns its id. Does nothing a second time."""
@@ -252,30 +249,6 @@ def _source_tags(study: str) -> dict[str, str]:
         "mlflow.source.name": "automl",
         "mlflow.source.type": "LOCAL",
     }
-
-
-def _experiment(store: Store, dataset: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    name = experiment_name(dataset)
-    found = store.client.get_experiment_by_name(name)
-    if found is None:
-        tags = {
-            "mlflow.experimentKind": "custom_model_development",
-            "mlflow.note.content": f"Searches on {dataset}: one run per study, below it one "
-            "per search, below that one per trial. Accuracies of trials are on validation data.",
-        }
-        try:
-            return store.client.create_experiment(name, store.artifact_location(dataset), tags)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            found = store.client.get_experiment_by_name(name)  # another process was first
-            if found is None:
-                raise
-    if found.lifecycle_stage == "deleted":
-        store.client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
 
 
 def runs_of_study(store: Store, study: str) -> list[Run]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.prefect_server import LocalServer
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
@@ -62,6 +63,18 @@ def receiver(status=200):
             thread.join()
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home whose Prefect database is there: to make it takes long."""
+    home = Home(tmp_path_factory.mktemp("notify") / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        with LocalServer(home) as server:
+            server.wait_until_healthy(timeout_seconds=900)
+        server.release()
+    return home
+
+
 @pytest.fixture(autouse=True)
 def without_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -85,8 +98,7 @@ def files_that_hold(secret, home):
 
 
 @pytest.mark.long
-def test_a_finished_run_is_told_and_its_address_is_nowhere(tmp_path, mnist, test_home):
-    home = Home(tmp_path / "home")
+def test_a_finished_run_is_told_and_its_address_is_nowhere(home, mnist, test_home):
     with receiver() as server:
         arguments = ["--budget", "10s", "--name", "told", "--notify", server.address]
         done = automl(home, *arguments, "--data", str(test_home.data), "--json")
@@ -106,8 +118,7 @@ def test_a_finished_run_is_told_and_its_address_is_nowhere(tmp_path, mnist, test
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_told_and_a_deaf_receiver_changes_nothing(tmp_path, test_home):
-    home = Home(tmp_path / "home")
+def test_a_failed_run_is_told_and_a_deaf_receiver_changes_nothing(home):
     home.study("busy").mkdir(parents=True)
     with (
         (home.study("busy") / ".lock").open("w") as lock,
