@@ -11,11 +11,14 @@ from pipeline_lib.notification import Message, send
 from pipeline_lib.tracking.environment import discreet
 
 
-def tell(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    """Tell whom the run's parameter `notify` names, if any; never fails."""
-    address = run.parameters.get("notify")
+def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Tell whom the run's parameter `notify` names, if any; never fails.
+
+    Prefect calls a hook with these words, from the worker where a run was cancelled or killed.
+    """
+    address = flow_run.parameters.get("notify")
     if address:
-        send(address, _message(run, state))
+        send(address, _message(flow_run, state))
 
 
 def _message(run: FlowRun, state: State[Any]) -> Message:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib import finish
 from pipeline_lib.compare import leaderboard
@@ -14,17 +12,18 @@ from pipeline_lib.ensemble import Candidates
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
+from tasks.stage import stage
 
 _ROWS = 20
 
 
-@task(name="build an ensemble", cache_policy=NO_CACHE)
+@stage("build an ensemble")
 def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
     """Add the few models that answer best together, chosen on validation images."""
     return finish.build_ensemble(run, trials, data, record)
 
 
-@task(name="rank the trials", cache_policy=NO_CACHE)
+@stage("rank the trials")
 def rank_trials(run: Run, trials: list[Trial], record: Record) -> Trial:
     """Rank every trial of both engines; the winner has the best validation accuracy."""
     winner = finish.rank(run, trials, record)
@@ -45,7 +44,7 @@ def rank_trials(run: Run, trials: list[Trial], record: Record) -> Trial:
     return winner
 
 
-@task(name="compare with the champion", cache_policy=NO_CACHE)
+@stage("compare with the champion")
 def hold_contest(
     run: Run, candidates: Candidates, winner: Trial, data: SearchData, record: Record
 ) -> Contest:

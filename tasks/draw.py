@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from prefect import task
 from prefect.artifacts import create_image_artifact
-from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib import finish
 from pipeline_lib.data.prepared import SearchData
@@ -14,9 +12,10 @@ from pipeline_lib.drawing import Drawing
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
+from tasks.stage import stage
 
 
-@task(name="draw the winner", cache_policy=NO_CACHE, timeout_seconds=300)
+@stage("draw the winner", timeout_seconds=300)
 def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
     """Export the network as PDF, SVG and PNG."""
     drawing = finish.draw_winner(run, winner, data, record)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from pipeline_lib import run as stages
 from pipeline_lib.engines.base import Engine
+from tasks.stage import stage
 
 
-@task(name="prepare engines", cache_policy=NO_CACHE)
+@stage("prepare engines")
 def prepare_engines(run: stages.Run) -> list[Engine]:
     """Load or build what the engines need; none of it counts against the budget."""
     return stages.prepare_engines(run)

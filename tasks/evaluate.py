@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from pipeline_lib import finish
 from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import PreparedData
@@ -12,9 +9,10 @@ from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
+from tasks.stage import stage
 
 
-@task(name="test the winner, once", cache_policy=NO_CACHE)
+@stage("test the winner, once")
 def test_winner(
     run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
 ) -> TestResult:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import threading
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from pipeline_lib import run as stages
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
+from tasks.stage import stage
 from tasks.watching import Watch
 
 
-@task(name="search with Auto-PyTorch", cache_policy=NO_CACHE)
+@stage("search with Auto-PyTorch", tags=["search", "autopytorch"])
 def search_architectures(
     engine: Engine,
     request: SearchRequest,

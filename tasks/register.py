@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from pipeline_lib import finish
 from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import PreparedData
@@ -12,16 +9,10 @@ from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import Trial
-from tasks.data import infrastructure_failed
+from tasks.stage import stage_with_retries
 
 
-@task(
-    name="register the winner",
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=infrastructure_failed,
-    cache_policy=NO_CACHE,
-)
+@stage_with_retries("register the winner")
 def register(
     run: Run,
     winner: Trial,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib import finish
 from pipeline_lib.data.prepared import SearchData
@@ -16,9 +14,10 @@ from pipeline_lib.report.files import publish
 from pipeline_lib.run import Run
 from pipeline_lib.tracking import UI_VARIABLE
 from pipeline_lib.verdict import sentence, verdict
+from tasks.stage import stage
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@stage("report")
 def report(run: Run, findings: finish.Findings, data: SearchData, record: Record) -> dict[str, Any]:
     """Write the report, publish the verdict; returns what the run found as JSON values."""
     page = publish(run, findings, data, record)

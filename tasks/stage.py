@@ -1,0 +1,27 @@
+"""What the tasks of the flow have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from pipeline_lib.errors import UserError
+
+
+def stage(name: str, **options: Any) -> Any:
+    """A task whose runs are called as it is; nothing of it is taken from a cache."""
+    return task(name=name, task_run_name=name, cache_policy=NO_CACHE, **options)
+
+
+def infrastructure_failed(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry what a second try can mend, never a mistake of the user's."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, UserError)
+
+
+def stage_with_retries(name: str, **options: Any) -> Any:
+    """A stage that is tried three times, unless the user is to mend something."""
+    retry = {"retries": 2, "retry_delay_seconds": 5, "retry_condition_fn": infrastructure_failed}
+    return stage(name, **retry, **options)
