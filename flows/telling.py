@@ -25,8 +25,8 @@ def _message(run: FlowRun, state: State[Any]) -> Message:
     found = state.result(raise_on_failure=False) if state.is_completed() else {}
     winner = found.get("winner", {})
     return Message(
-        name=run.name,
-        state=state.name.lower() if state.name else "",
+        name=run.parameters.get("name") or run.name,  # the worker knows the first name only
+        state=state.type.value.lower().replace("cancelling", "cancelled"),
         verdict=found.get("verdict", ""),
         test_accuracy=winner.get("test_accuracy"),
         reason="" if state.is_completed() else _reason(state),
