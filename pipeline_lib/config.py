@@ -52,7 +52,7 @@ class RunConfig(BaseModel):
         description="Seconds for search and final trainings together; above 0, at most 30 days.",
     )
     trials: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Search trials at most; empty leaves the clock as the only limit."
+        None, description="Search trials at most; None leaves the clock as the only limit."
     )
     sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
     space: str = Field(
@@ -63,7 +63,7 @@ class RunConfig(BaseModel):
     )
     workers: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=available_cores,
-        description="Trials that run at the same time, 1 to 256; empty: one a core.",
+        description="Trials that run at the same time, 1 to 256; None: one a core.",
     )
     search_space_updates: tuple[dict[str, Any], ...] = Field(
         (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
@@ -72,7 +72,7 @@ class RunConfig(BaseModel):
         0, description="Reaches split, sampler, initialisation, shuffling and augmentation."
     )
     name: str | None = Field(
-        None, description="Name of the study; an existing one is continued. Empty makes one up."
+        None, description="Name of the study; an existing one is continued. None makes one up."
     )
     validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="Share of the training data held out for selection, between 0 and 1."
@@ -82,7 +82,7 @@ class RunConfig(BaseModel):
     )
     trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(
         None,
-        description="Seconds that a rung of a trial may take; empty: the budget, at least 300.",
+        description="Seconds that a rung of a trial may take; None: the budget, at least 300.",
     )
     trial_memory: Annotated[int, Field(ge=512, le=2**20)] = Field(
         2048,

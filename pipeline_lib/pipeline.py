@@ -53,6 +53,7 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
     """Search, compare, draw, test once and register, as the flow `automl` does.
 
     Guard the call with `if __name__ == "__main__":`, since trials run in processes of their own.
+    Nobody is told of its end: `notify` is the flow's.
 
     Raises:
         UserError: The data cannot be had, the home not be written, or the study is another's.
