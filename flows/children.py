@@ -4,57 +4,79 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _PATIENCE_SECONDS = 20.0
+_MARK = "AUTOML_STARTED_BY"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run: its name for people, where it writes, its environment and directory."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    env: Mapping[str, str]
+    cwd: Path
 
 
 @dataclass(frozen=True)
 class Child:
-    """A running program: its name for people, and where it writes."""
+    """A running program, since `begin` on the monotonic clock."""
 
-    name: str
-    log: Path
+    program: Program
     process: subprocess.Popen[bytes]
+    begin: float
 
 
 class Children:
     """Starts programs, and ends them in the reverse order.
 
     A helper process reads their numbers from a pipe; when the pipe breaks, because this process
-    was killed, the helper ends them.
+    was killed, the helper ends them. What a killed program leaves behind, in whatever session, is
+    found by a mark in its environment.
     """
 
     def __init__(self) -> None:
         self._children: list[Child] = []
+        self._mark = uuid.uuid4().hex
         self._heir = subprocess.Popen(
-            [sys.executable, "-m", "flows.children"], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-m", "flows.children", self._mark],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
 
-    def start(
-        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path
-    ) -> Child:
-        """Start a program that ignores this terminal and writes to `log`."""
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
+    def start(self, program: Program) -> None:
+        """Start a program that ignores this terminal."""
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        program.log.write_bytes(b"")
+        self._children.append(self._begin(program))
+
+    def start_again(self, child: Child) -> None:
+        """Start, in its place, a program that ended; its log goes on."""
+        self._children[self._children.index(child)] = self._begin(child.program)
+
+    def _begin(self, program: Program) -> Child:
+        with program.log.open("ab") as output:
             process = subprocess.Popen(
-                command,
-                env=env,
-                cwd=cwd,
+                program.command,
+                env={**program.env, _MARK: self._mark},
+                cwd=program.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child = Child(name, log, process)
-        self._children.append(child)
         assert self._heir.stdin is not None
         self._heir.stdin.write(f"{process.pid}\n".encode())
         self._heir.stdin.flush()
-        return child
+        return Child(program, process, time.monotonic())
 
     def ended(self) -> Child | None:
         """A program that ended by itself."""
@@ -67,6 +89,7 @@ class Children:
             if process.poll() is None:
                 end(process.pid)
             process.wait()
+        end_marked(self._mark, [child.process.pid for child in self._children])
 
     def close(self) -> None:
         """End them all; start no more."""
@@ -90,6 +113,16 @@ def end(pid: int) -> None:
         _kill(survivor)
 
 
+def end_marked(mark: str, but: Collection[int] = ()) -> None:
+    """End what descends from marked programs, but not the programs `but` themselves."""
+    import psutil
+
+    for process in psutil.process_iter(["environ"]):  # None where the process is another's
+        is_marked = (process.info["environ"] or {}).get(_MARK) == mark
+        if is_marked and process.pid not in but:
+            end(process.pid)
+
+
 def _kill(process: Any) -> None:
     import psutil
 
@@ -102,3 +135,4 @@ def _kill(process: Any) -> None:
 if __name__ == "__main__":
     for number in reversed(sys.stdin.read().split()):
         end(int(number))
+    end_marked(sys.argv[1])

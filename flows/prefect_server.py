@@ -27,6 +27,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flows import doors
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
 
@@ -43,7 +44,12 @@ _QUIET_SECONDS = 3.0
 
 def client_settings(home: Home, api_url: str) -> dict[str, str]:
     """Environment variables with which Prefect works on the server at `api_url` for `home`."""
-    return {"PREFECT_HOME": str(home.prefect), "PREFECT_API_URL": api_url}
+    return {
+        "PREFECT_HOME": str(home.prefect),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own choice is pickle
+        **doors.prefect_settings(),
+    }
 
 
 class LocalServer:
@@ -82,7 +88,7 @@ class LocalServer:
         """Address of the API of the server, as soon as it answers.
 
         Raises:
-            ServerError: It ended, or does not answer in time.
+            ServerError: It ended, does not answer in time, or asks for another password.
         """
         deadline = time.monotonic() + timeout_seconds
         while not answers(self.api_url):
@@ -100,6 +106,8 @@ class LocalServer:
                     "Prefect server", "does not answer", value=self.api_url, remedy=remedy
                 )
             time.sleep(0.05)
+        if self._user is not None:
+            _refuse_without_password(self.api_url)
         if self._process is not None and not self._is_watched:
             self._is_watched = True
             threading.Thread(target=self._start_again_when_killed, daemon=True).start()
@@ -215,6 +223,23 @@ def answers(url: str) -> bool:
         return False
 
 
+def _refuse_without_password(url: str) -> None:
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(f"{url}/admin/version", headers=doors.authorization())
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        direct.open(request, timeout=30).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+        remedy = "give AUTOML_PASSWORD or AUTOML_PASSWORD_FILE as `automl up` got it"
+        raise ServerError(
+            "Prefect server", "asks for a password", value=url, remedy=remedy
+        ) from error
+
+
 def last_lines(log: Path, count: int = 12) -> str:
     """The last lines of a log file, indented."""
     lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
@@ -230,7 +255,9 @@ def _serve(listener: int, lock: int, users: Path) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=True, final=True)
+    inherited = socket.socket(fileno=listener)
+    host, port = inherited.getsockname()
+    app = doors.Guard(create_app(ephemeral=True, final=True), host, port)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
     )
@@ -249,16 +276,16 @@ def _serve(listener: int, lock: int, users: Path) -> None:
         os.close(users_lock)
 
     threading.Thread(target=end_when_unused, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=listener)])
+    server.run(sockets=[inherited])
 
 
 def _wait_until_written(write_ahead_log: Path) -> None:
     """Events are written some time after they were accepted, and lost when the server ends."""
-    last = time.time()
-    while time.time() - last < _QUIET_SECONDS:
+    last, seen = time.monotonic(), 0.0  # its times are the wall's, which may have been set back
+    while time.monotonic() - last < _QUIET_SECONDS:
         time.sleep(0.2)
-        if write_ahead_log.exists():
-            last = max(last, write_ahead_log.stat().st_mtime)
+        if write_ahead_log.exists() and (changed := write_ahead_log.stat().st_mtime) != seen:
+            last, seen = time.monotonic(), changed
 
 
 if __name__ == "__main__":

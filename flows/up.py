@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import shutil
 import signal
@@ -11,22 +11,23 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from flows.children import Children
+from flows import doors
+from flows.children import Child, Children, Program
 from flows.deployments import PROJECT
+from flows.prefect_api import HEARTBEAT_SECONDS, POOL, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.store import UI_VARIABLE
 
-_POOL = "local"
-_START_LIMIT_SECONDS = 180.0
+_START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
+_STEADY_SECONDS = 600.0
 
 
 def up(
@@ -35,10 +36,10 @@ def up(
     """Run Prefect's server and worker and the MLflow server until Ctrl-C, SIGTERM or SIGHUP.
 
     Raises:
-        ServerError: A port is taken, `host` is no loopback address, this home is up already, or
-            one of the servers ended. What was started is stopped again.
+        ServerError: A port is taken, `host` is no loopback address and there is no password, this
+            home is up already, or a server ended again and again. What was started is stopped.
     """
-    _refuse_other_machines(host)
+    doors.check_host(host, doors.password())
     _refuse_taken_ports(
         host,
         {
@@ -71,62 +72,77 @@ class _Session:
         self.mlflow_port = mlflow_port
         self.prefect_url = f"http://{host}:{prefect_port}"
         self.mlflow_url = f"http://{host}:{mlflow_port}"
-        self.api_url = f"{self.prefect_url}/api"
-        self.environment = {
-            **os.environ,
-            **client_settings(home, self.api_url),
-            "AUTOML_HOME": str(home.root),
-            UI_VARIABLE: self.mlflow_url,
-            "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_API_HOST": host,
-            "PREFECT_SERVER_API_PORT": str(prefect_port),
-        }
+        self.environment = self._environment()
+        self.api = PrefectApi(f"{self.prefect_url}/api", doors.authorization(self.environment))
         self.children = Children()
+        self.started_again: dict[str, float] = {}
         self.console = Console(soft_wrap=True, highlight=False)
         self.say = self.console.print
+
+    def _environment(self) -> dict[str, str]:
+        others = {k: v for k, v in os.environ.items() if not k.startswith("AUTOML_PASSWORD")}
+        return {
+            **others,
+            **client_settings(self.home, f"{self.prefect_url}/api"),
+            "AUTOML_HOME": str(self.home.root),
+            UI_VARIABLE: self.mlflow_url,
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_API_HOST": self.host,
+            "PREFECT_SERVER_API_PORT": str(self.prefect_port),
+        }
 
     def start(self) -> None:
         """Start everything; what one needs of another is up before it."""
         self._start_prefect_server()
-        self._wait("Prefect server", lambda: answers(self.api_url))
-        _close_open_runs(self.api_url, "CRASHED", "Its worker was killed.")
+        self._wait("Prefect server", lambda: answers(self.api.url))
+        self.api.close_open_runs("CRASHED", "Its worker was killed.")
+        self.api.keep_last_missed_night()
+        self.api.call_silent_runs_crashed()
         self._start_worker()
         self._start_mlflow()
-        self._wait("Prefect worker", self._pool_is_there)
+        self._wait("Prefect worker", lambda: self.api.has(f"work_pools/{POOL}"))
         self._deploy()
         self._wait("MLflow server", lambda: _get(f"{self.mlflow_url}/health"))
 
     def watch(self) -> None:
-        """Return never; raise when one of the programs ends."""
+        """Return never; start what was killed again, and raise when that does not help."""
         while True:
-            self._refuse_the_dead()
+            child = self.children.ended()
+            if child is not None:
+                self._start_again(child)
             time.sleep(0.5)
 
     def stop(self) -> None:
         """Stop everything in the reverse order, and say in Prefect what became of its runs."""
         self.children.stop(keep=1)
         with suppress(OSError):  # the server may be what ended; the next start closes them then
-            _close_open_runs(self.api_url, "CANCELLED", "automl up was stopped.")
+            self.api.close_open_runs("CANCELLED", "automl up was stopped.")
         self.children.close()
 
     def say_what_next(self) -> None:
         """Print the addresses, and how to start a run."""
-        prefect = _prefect_command(self.api_url)
+        prefect = _prefect_command(self.api.url)
         self.say("\n[bold]automl is up[/]")
         self.say(f"  Prefect  [link]{self.prefect_url}[/]  runs, schedules, logs")
         self.say(f"  MLflow   [link]{self.mlflow_url}/#/experiments[/]  trials, curves, models")
+        if doors.authorization(self.environment):
+            self.say(
+                f"  user     {doors.USER}; Prefect's page asks for {doors.USER}:PASSWORD at once"
+            )
+            prefect = f'PREFECT_API_AUTH_STRING="{doors.USER}:$AUTOML_PASSWORD" {prefect}'
         self.say("\nIn a second terminal:")
         self.say(f"  {prefect} deployment run automl/mnist --watch", markup=False)
         self.say(f"  {prefect} deployment run automl/mnist --param budget_seconds=60", markup=False)
         self.say("\nCtrl-C stops everything.")
 
     def _start_prefect_server(self) -> None:
-        command = ["prefect", "server", "start", "--host", self.host]
-        self._start("Prefect server", [*command, "--port", str(self.prefect_port)], "server.log")
+        command = ["flows.doors", self.host, str(self.prefect_port)]
+        self._start("Prefect server", command, "server.log")
 
     def _start_worker(self) -> None:
-        command = ["prefect", "worker", "start", "--pool", _POOL, "--type", "process"]
+        command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         self._start("Prefect worker", [*command, "--name", "automl up"], "worker.log")
 
     def _start_mlflow(self) -> None:
@@ -135,7 +151,13 @@ class _Session:
         command += ["--backend-store-uri", f"sqlite:///{self.home.mlflow_database}"]
         command += ["--artifacts-destination", str(self.home.mlflow_artifacts)]
         command += ["--host", self.host, "--port", str(self.mlflow_port)]
-        self._start("MLflow server", command, "../mlflow/server.log")
+        names = {self.host, *doors.LOOPBACK_NAMES}
+        command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in sorted(names))]
+        secret, settings = doors.password(), {}
+        if secret is not None:
+            command += ["--app-name", "basic-auth"]
+            settings = doors.mlflow_settings(self.home, secret)
+        self._start("MLflow server", command, "../mlflow/server.log", settings)
 
     def _deploy(self) -> None:
         """Register what prefect.yaml lists."""
@@ -157,40 +179,45 @@ class _Session:
             raise ServerError("deployments", problem, remedy=f"all that was said is in {log}")
         self.say("[green]ready[/]  deployments")
 
-    def _start(self, name: str, command: list[str], log: str) -> None:
-        self.children.start(
+    def _start(
+        self, name: str, command: list[str], log: str, settings: Mapping[str, str] | None = None
+    ) -> None:
+        program = Program(
             name,
             [sys.executable, "-m", *command],
             self.home.prefect / log,
-            self.environment,
+            {**self.environment, **(settings or {})},
             self.home.prefect,
         )
+        self.children.start(program)
 
-    def _pool_is_there(self) -> bool:
-        return _get(f"{self.api_url}/work_pools/{_POOL}")
+    def _start_again(self, child: Child) -> None:
+        """Once in ten minutes: what ends more often than that is broken."""
+        name, now = child.program.name, time.monotonic()
+        if now - self.started_again.get(name, -math.inf) < _STEADY_SECONDS:
+            _refuse_the_dead(child)
+        self.started_again[name] = now
+        self.say(f"[yellow]again[/]  {name} had ended with exit code {child.process.returncode}")
+        self.children.start_again(child)
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         begin = time.monotonic()
         with self.console.status(f"{name} …"):
             while not ready():
-                self._refuse_the_dead()
+                child = self.children.ended()
+                if child is not None:
+                    _refuse_the_dead(child)
                 if time.monotonic() - begin > _START_LIMIT_SECONDS:
                     remedy = f"the logs are in {self.home.prefect}"
                     raise ServerError(name, "does not get ready", remedy=remedy)
                 time.sleep(0.1)
         self.say(f"[green]ready[/]  {name}")
 
-    def _refuse_the_dead(self) -> None:
-        child = self.children.ended()
-        if child is not None:
-            problem = f"ended with exit code {child.process.returncode}:\n{last_lines(child.log)}"
-            raise ServerError(child.name, problem, remedy=f"all it said is in {child.log}")
 
-
-def _refuse_other_machines(host: str) -> None:
-    if host not in {"127.0.0.1", "localhost"}:
-        remedy = "the servers ask for no password: use 127.0.0.1, from elsewhere through ssh -L"
-        raise ServerError("host", "is not this machine alone", value=host, remedy=remedy)
+def _refuse_the_dead(child: Child) -> NoReturn:
+    log = child.program.log
+    problem = f"ended with exit code {child.process.returncode}:\n{last_lines(log)}"
+    raise ServerError(child.program.name, problem, remedy=f"all it said is in {log}")
 
 
 def _refuse_taken_ports(host: str, ports: dict[str, tuple[str, int]]) -> None:
@@ -239,15 +266,6 @@ def _interrupted_by_signals() -> Iterator[None]:
             signal.signal(ending, handler)
 
 
-def _close_open_runs(api_url: str, state: str, message: str) -> None:
-    """End, on paper, the runs of this pool, which has no worker now: they would block new ones."""
-    active = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
-    ours = {"flow_runs": active, "work_pools": {"name": {"any_": [_POOL]}}}
-    closed = {"state": {"type": state, "message": message}, "force": True}
-    for run in _post(f"{api_url}/flow_runs/filter", ours):
-        _post(f"{api_url}/flow_runs/{run['id']}/set_state", closed)
-
-
 def _prefect_command(api_url: str) -> str:
     """`prefect`, as one types it in a second terminal in this directory to reach `api_url`."""
     program = Path(sys.executable).with_name("prefect")
@@ -258,19 +276,10 @@ def _prefect_command(api_url: str) -> str:
     return command if reached == api_url else f"PREFECT_API_URL={api_url} {command}"
 
 
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 def _get(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with _direct.open(url, timeout=5) as response:
+        with direct.open(url, timeout=5) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
-
-
-def _post(url: str, body: dict[str, Any]) -> Any:
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with _direct.open(request, timeout=30) as response:
-        return json.load(response)
