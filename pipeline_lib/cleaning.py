@@ -62,15 +62,16 @@ def _clean_study(home: Home, name: str, policy: Policy, *, dry_run: bool) -> Cle
         begun = Begun.read(home, name)
         with begun.run.alone():
             lost = [t for trials in begun.trials().values() for t in losers(trials, policy)]
-            removed, freed = set(), 0
+            removed, sizes = set(), {}  # by inode: MLflow's copy is the same file where it can be
             for trial, path in _weights(begun.run, lost):
-                freed += path.stat().st_size
+                status = path.stat()
+                sizes[status.st_ino] = status.st_size
                 removed.add(trial.label)
                 if not dry_run:
                     path.unlink()
     except UserError as error:
         return Cleaned(name, 0, 0, skipped=str(error))
-    return Cleaned(name, len(removed), freed)
+    return Cleaned(name, len(removed), sum(sizes.values()))
 
 
 def _weights(run: Run, trials: list[Trial]) -> Iterator[tuple[Trial, Path]]:

@@ -14,6 +14,8 @@ AutomlError
 
 from __future__ import annotations
 
+import errno
+
 _ABSENT = object()
 
 
@@ -58,6 +60,14 @@ class DataError(UserError):
 
 class HomeError(UserError):
     """The state directory cannot be used."""
+
+    @classmethod
+    def of(cls, error: OSError) -> HomeError | None:
+        """The same of a disk that is full or cannot be written; None for any other error."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return None
+        remedy = "what was recorded stays: make room, and continue with the same --name"
+        return cls("disk", f"{error.strerror}", value=error.filename, remedy=remedy)
 
 
 class ImageError(UserError):

@@ -85,6 +85,20 @@ class TestResult:
         """Plain values for a JSON file."""
         return asdict(self)
 
+    def metrics(self) -> dict[str, float]:
+        """The numbers to record of a run, by name."""
+        low, high = self.interval
+        found = {
+            "test_accuracy": self.accuracy,
+            "test_accuracy_low": low,
+            "test_accuracy_high": high,
+            "test_set_reading": float(self.reading),
+        }
+        if self.calibration is not None:
+            found["test_calibration_error"] = self.calibration.error
+            found["test_calibration_error_scaled"] = self.calibration.error_scaled
+        return found
+
 
 def evaluate_once(
     model_directory: Path,

@@ -131,18 +131,7 @@ def test_winner(
     path = run.directory / "test.json"
     path.write_text(json.dumps(result.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
-    assert result.calibration is not None
-    low, high = result.interval
-    figures = {
-        "test_accuracy": result.accuracy,
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
-        "test_calibration_error": result.calibration.error,
-        "test_calibration_error_scaled": result.calibration.error_scaled,
-        "test_set_reading": float(result.reading),
-        "val_accuracy": winner.val_accuracy or 0.0,
-    }
-    record.recorder.log_metrics(figures)
+    record.recorder.log_metrics({**result.metrics(), "val_accuracy": winner.val_accuracy or 0.0})
     if result.reading > 1:
         warning = "This was reading %d of this test set: the figure is no longer untouched"
         _log.warning(warning, result.reading)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import RunConfig, plain_name
 from pipeline_lib.data.prepared import SearchData
@@ -17,7 +17,9 @@ from pipeline_lib.home import Home
 from pipeline_lib.run import RUN, Run
 from pipeline_lib.trial import ENSEMBLE, Trial
 
-_SUMMARY = "summary.json"  # of a run's directory: only a finished run has it
+if TYPE_CHECKING:
+    from pipeline_lib.report.data import ReportData
+    from pipeline_lib.tracking import Recorder
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,21 @@ class Begun:
 def sync(home: Home, name: str) -> dict[str, int]:
     """Record in MLflow what it lacks of a run; a second time, nothing. Returns trials by engine.
 
+    The registry is no part of it: what was champion is not to be read from a run's files.
+
     Raises:
         ConfigurationError: There is no such run, or it is going on.
         UserError: MLflow cannot be opened.
     """
+    from pipeline_lib.report.files import SUMMARY, load
     from pipeline_lib.tracking import Recorder, environment_tags
 
     begun = Begun.read(home, name)
     run, data = begun.run, begun.data
     with run.alone():
-        tags = environment_tags(run.config.seed) | {"automl.dataset": run.config.dataset}
+        report = load(home, name) if (run.directory / SUMMARY).exists() else None
+        environment = report.environment if report else environment_tags(run.config.seed)
+        tags = {**environment, "automl.dataset": run.config.dataset}
         recorder = Recorder.open(home, run.config.dataset, name, tags)
         recorder.log_params(run.config.model_dump())
         recorder.log_dataset(data.dataset, data.digest, begun.split_digest, begun.sizes)
@@ -82,8 +89,18 @@ def sync(home: Home, name: str) -> dict[str, int]:
                 recorder.record(trial)
         if run.directory.is_dir():
             recorder.log_artifact(run.directory)
-        recorder.finish("FINISHED" if (run.directory / _SUMMARY).exists() else "FAILED")
+        if report is not None:
+            _record_outcome(recorder, report)
+        recorder.finish("FINISHED" if report else "FAILED")
     return {engine: len(trials) for engine, trials in found.items()}
+
+
+def _record_outcome(recorder: Recorder, report: ReportData) -> None:
+    """What a finished run says of its winner."""
+    winner = {"val_accuracy": report.winner.val_accuracy or 0.0}
+    recorder.log_metrics({**report.test.metrics(), **winner})
+    if not recorder.note:
+        recorder.set_note(f"{report.verdict}\n\n{report.standing}")
 
 
 def _search_data(known: Mapping[str, Any]) -> SearchData:

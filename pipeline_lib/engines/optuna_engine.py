@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -112,6 +113,7 @@ class _Running:
     trial: Trial
     worker: TrialWorker
     rungs: tuple[int, ...]
+    began: float = field(default_factory=time.monotonic)  # the clock on the wall may be set back
 
     @property
     def reached(self) -> int:
@@ -159,8 +161,9 @@ class _Search:
                     break
                 self._fill()
         finally:
-            for run in list(self.running):
-                self._end_early(run, "the run was stopped")
+            with ExitStack() as all_of_them:  # also where the disk takes no word of the first
+                for run in self.running:
+                    all_of_them.callback(self._end_early, run, "the run was stopped")
 
     def _fill(self) -> None:
         """Start trials until every worker is busy or nothing may start any more."""
@@ -275,7 +278,7 @@ class _Search:
     def _end(self, run: _Running, state: TrialState, reason: str = "") -> None:
         run.worker.close()
         self.running.remove(run)
-        seconds = time.time() - run.trial.started
+        seconds = time.monotonic() - run.began
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
         run.optuna_trial.set_user_attr(RECORD, record_of(trial))
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None

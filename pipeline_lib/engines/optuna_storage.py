@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +43,7 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     request.directory.mkdir(parents=True, exist_ok=True)
+    _tidy(journal(request.directory))
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=ladder.rungs[0], reduction_factor=ladder.reduction
     )
@@ -104,7 +106,37 @@ def model_directory(directory: Path, number: int) -> Path:
 
 def open_storage(directory: Path) -> JournalStorage:
     """Optuna's own storage of the study kept in a directory."""
-    return JournalStorage(JournalFileBackend(str(journal(directory))))
+    return JournalStorage(_WholeLines(journal(directory)))
+
+
+class _WholeLines(JournalFileBackend):
+    """Takes back what a full disk took of a line: the next one would be joined to it.
+
+    Optuna reads nothing of a journal that has such a line in its middle. A study has one writer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append all lines, or none."""
+        size = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:
+            os.truncate(self._path, size)
+            raise
+
+
+def _tidy(path: Path) -> None:
+    """Remove what a kill or a power failure left: a line without its end, a lock without owner."""
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    if path.exists():
+        written = path.read_bytes()
+        whole = written.rfind(b"\n") + 1
+        if whole < len(written):
+            os.truncate(path, whole)
 
 
 def _check_identity(study: optuna.Study, request: SearchRequest) -> None:

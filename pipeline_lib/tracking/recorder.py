@@ -109,13 +109,9 @@ class Recorder:
         ]
         self._client.log_batch(self.run_id, params=new, tags=changed)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers of the whole run: test accuracy, seconds."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        batch = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        self._client.log_batch(self.run_id, metrics=batch)
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record numbers of the whole run: test accuracy, calibration. Once is as twice."""
+        self._log_changed(self.run_id, metrics)
 
     def log_dataset(
         self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]
@@ -141,9 +137,14 @@ class Recorder:
         """Keep a text as a file of this name with the run."""
         self._client.log_text(self.run_id, text, name)
 
+    @property
+    def note(self) -> str:
+        """What describes the run, empty where nothing does."""
+        return str(self._client.get_run(self.run_id).data.tags.get(_NOTE, ""))
+
     def set_note(self, markdown: str) -> None:
         """Describe the run, at the top of its page."""
-        self._client.set_tag(self.run_id, "mlflow.note.content", discreet(markdown))
+        self._client.set_tag(self.run_id, _NOTE, discreet(markdown))
 
     def finish(self, status: Outcome) -> None:
         """Close the run and its searches; a resumed run opens them again."""
@@ -228,15 +229,22 @@ class Recorder:
             self._best[engine] = max(val_accuracy, self._best.get(engine, 0.0))
 
     def _summarise(self, engine: str, run_id: str) -> None:
+        counts = self._counts.get(engine, Counter())
+        states = {state.value: counts[state] for state in _FINISHED}
+        self._log_changed(run_id, {"trials": counts.total(), **states})
+
+    def _log_changed(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Record the numbers that MLflow does not show already."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        counts = self._counts.get(engine, Counter())
-        batch = [Metric("trials", counts.total(), now, 0)]
-        batch += [Metric(state.value, counts[state], now, 0) for state in _FINISHED]
+        shown = self._client.get_run(run_id).data.metrics
+        new = {name: value for name, value in metrics.items() if shown.get(name) != value}
+        batch = [Metric(name, float(value), now, 0) for name, value in new.items()]
         self._client.log_batch(run_id, metrics=batch)
 
 
+_NOTE = "mlflow.note.content"
 _SHORT = 12  # characters of a digest that people compare by eye; whole ones are in the profile
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 

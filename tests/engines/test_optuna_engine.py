@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -179,6 +180,36 @@ def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
     study = open_(request_in)
     assert not study.get_trials(states=(optuna.trial.TrialState.WAITING,))
     assert first_in_line(study, request_in) == []
+
+
+def test_a_line_cut_short_and_a_lock_left_behind_are_removed(request_in):
+    """A line that follows half of another would make the whole study unreadable."""
+    open_(request_in)
+    storage = request_in.directory / "study.journal"
+    whole = storage.read_bytes()
+    storage.write_bytes(whole + whole.splitlines()[-1][:20])
+    lock = storage.with_name("study.journal.lock")
+    lock.symlink_to(storage)
+    began = open_(request_in).ask()
+    assert not lock.is_symlink()
+    assert len(open_(request_in).trials) == began.number + 1
+    assert storage.read_bytes().startswith(whole)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(request_in):
+    """The process may write files so large and no larger: half of a line fits."""
+    study = open_(request_in)
+    trial = study.ask()
+    size = (request_in.directory / "study.journal").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            trial.set_user_attr("note", "x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    trial.set_user_attr("note", "short")
+    assert open_(request_in).trials[0].user_attrs["note"] == "short"
 
 
 def test_a_study_that_was_only_opened_has_no_trials(request_in):

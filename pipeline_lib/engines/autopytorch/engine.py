@@ -97,6 +97,7 @@ class _Search:
         self.journal = Journal(request)
         self.work = request.directory / "work"
         self.running: dict[int, Trial] = {}
+        self.began: dict[int, float] = {}  # time.monotonic(): the clock on the wall may be set back
         self.retries: dict[str, int] = {}
         self.split = request.data.load()
         self.grace = 5 + _GRACE * request.budget_seconds
@@ -170,6 +171,7 @@ class _Search:
             notes=notes,
         )
         self.running[trial.number] = trial
+        self.began[trial.number] = time.monotonic()
         self.journal.write(trial)
         self.listen(trial)
 
@@ -202,7 +204,8 @@ class _Search:
 
     def _end(self, trial: Trial) -> None:
         del self.running[trial.number]
-        trial = replace(trial, seconds=time.time() - trial.started)
+        seconds = time.monotonic() - self.began.pop(trial.number)
+        trial = replace(trial, seconds=seconds)
         self.journal.write(trial)
         self.listen(trial)
 

@@ -1,0 +1,112 @@
+"""`automl sync` after MLflow lost everything: what a finished run said of itself is there again."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from small_mnist import prepare_small, small_dataset
+
+from pipeline_lib import RunConfig, find_model
+from pipeline_lib.data import catalogue
+from pipeline_lib.engines import ladder
+from pipeline_lib.home import Home
+from pipeline_lib.sync import sync
+from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.recorder import runs_of_study
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(mnist, tmp_path_factory):
+    """One finished run of three trials."""
+    root = tmp_path_factory.mktemp("sync")
+    home = Home(root / "home")
+    prepare_small(mnist, home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(root)
+        patch.setattr(ladder, "BASE_SAMPLES", 100)
+        patch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "mnist": small_dataset()})
+        config = RunConfig(engine="optuna", trials=2, workers=1, budget_seconds=60, name="first")
+        find_model(config, home)
+        yield home
+
+
+def the_run(home):
+    store = open_store(home)
+    (run,) = (
+        run
+        for run in runs_of_study(store, "first")
+        if run.data.tags.get("automl.role") == "pipeline"
+    )
+    return store.plain_client, run
+
+
+def without_mlflow(home, directory):
+    """The same home, elsewhere: this process still has the lost database open."""
+    copy = Home(directory / "home")
+    shutil.copytree(home.root, copy.root, ignore=shutil.ignore_patterns("mlflow", "data"))
+    return copy
+
+
+def tags_of(run):
+    return {name: value for name, value in run.data.tags.items() if name != "mlflow.note.content"}
+
+
+def artifacts_of(client, run):
+    """Paths and sizes of its own files, the registered model's apart."""
+    found, folders = {}, [""]
+    while folders:
+        for entry in client.list_artifacts(run.info.run_id, folders.pop() or None):
+            if entry.is_dir:
+                folders.append(entry.path)
+            else:
+                found[entry.path] = entry.file_size
+    return found
+
+
+def histories(client, run):
+    return {
+        name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics
+    }
+
+
+def test_metrics_tags_and_artifacts_of_a_finished_run_come_back(home, tmp_path):
+    client, before = the_run(home)
+    kept = artifacts_of(client, before)
+    assert before.data.metrics["test_accuracy"] > 0
+    assert {"test.json", "report.html", "leaderboard.csv", "README.md"} <= kept.keys()
+
+    home = without_mlflow(home, tmp_path)
+    sync(home, "first")
+
+    client, after = the_run(home)
+    assert after.info.run_id != before.info.run_id
+    assert after.info.status == "FINISHED"
+    assert after.data.metrics == before.data.metrics
+    assert after.data.params == before.data.params
+    assert tags_of(after) == tags_of(before)
+    assert artifacts_of(client, after) == kept
+    assert "test" in after.data.tags["mlflow.note.content"]
+
+    once = histories(client, after)
+    sync(home, "first")
+    client, again = the_run(home)
+    assert again.data.to_dictionary() == after.data.to_dictionary()
+    assert histories(client, again) == once == dict.fromkeys(once, 1)
+    assert artifacts_of(client, again) == kept
+
+
+def test_what_a_finished_run_said_is_not_overwritten(home):
+    client, run = the_run(home)
+    client.set_tag(run.info.run_id, "mlflow.note.content", "mine")
+    sync(home, "first")
+    _, again = the_run(home)
+    assert again.data.tags["mlflow.note.content"] == "mine"
+    assert again.info.run_id == run.info.run_id
