@@ -45,5 +45,6 @@ def kind_of(process: psutil.Process) -> str:
         "resource_tracker": owner + "resource tracker",
         "prefect_server": "Prefect server",
         "victim.py": "run",
+        "long_run.py": "run",
     }
     return next((kind for sign, kind in kinds.items() if sign in command), owner + "helper")
