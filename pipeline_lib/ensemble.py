@@ -27,7 +27,7 @@ MIXTURES = "mixtures"
 """Note of an ensemble: how many mixtures were scored to find it."""
 
 _LIBRARY = 20  # models to draw from
-_SECONDS_A_MODEL, _SECONDS_A_MEMBER = 3, 7
+_SECONDS_A_MODEL, _SECONDS_A_MEMBER = 4, 7
 """Budget for which a model may be asked for its answers, or be a member, which is asked often."""
 
 

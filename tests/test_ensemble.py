@@ -93,6 +93,7 @@ def test_models_that_err_elsewhere_are_put_together():
     assert chosen.accuracies[0] == pytest.approx(2 / 3)
     assert chosen.accuracies[-1] == 1
     assert len(select(chances, labels, 1).weights) == 1
+    assert select(chances[:1], labels, 5).drawn == (0,)  # to draw it again adds nothing
 
 
 def test_equally_accurate_ones_are_told_apart_by_log_loss():

@@ -233,7 +233,7 @@ def test_the_arrays_of_a_test_set(small_mnist, poisons, tmp_path):
 
 
 def test_damaged_arrays_of_the_cache_are_made_anew(small_mnist, poisons, tmp_path):
-    layout = small_mnist.directory.parents[3] / "layout"
+    layout = small_mnist.directory.parents[1]
     ready = prepare_dataset(small_mnist.dataset, Home(tmp_path / "home"), layout)
     for poison in poisons:
         (ready.directory / "search" / "train_images.npy").write_bytes(poison.read_bytes())
