@@ -137,7 +137,7 @@ def install(home: Home, engine: str) -> None:
 
 def _describe(home: Home, engine: str, name: str) -> list[dict[str, Any]]:
     if engine == "optuna":
-        from pipeline_lib.engines.optuna_engine import describe_space
+        from pipeline_lib.engines.optuna_spaces import describe_space
 
         return describe_space(name, RunConfig().budget_seconds)
     from pipeline_lib.engines.autopytorch import engine as autopytorch

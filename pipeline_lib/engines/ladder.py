@@ -8,12 +8,15 @@ from pipeline_lib.trial import Rung
 
 BASE_SAMPLES = 10_000
 REDUCTION = 3
-SEARCH_SHARE = 0.4
+SEARCH_SHARE = 1 / 3
 """Share of the budget that the search may spend; finalists train for the rest."""
 
 _SHORT, _LONG = 40.0, 3600.0
 """Budgets below and from which there is a rung less or more. Networks grow along with the budget:
 were there more rungs in between, the first trials to climb them would use up the search."""
+_SIDE_FINALS = 3
+"""So many one after the other beside the longest, where each then has `_SIDE_SECONDS`."""
+_SIDE_SECONDS = 200.0
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
@@ -51,6 +54,15 @@ class Ladder:
     def search_seconds(self, budget_seconds: float) -> float:
         """How long the search may run before finalists get their turn."""
         return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
+
+    def side_seconds(self, budget_seconds: float) -> float:
+        """How long a final takes that is not the best configuration's.
+
+        That one has all the time there is. Of the others several good ones, different and for an
+        ensemble, are worth more than one that trains as long.
+        """
+        window = budget_seconds - self.search_seconds(budget_seconds)
+        return window / _SIDE_FINALS if window >= _SIDE_FINALS * _SIDE_SECONDS else window
 
     def final(self, reached: Rung, seconds_left: float, counted: bool) -> Final | None:
         """How long a finalist trains; None when too little time is left to pay.

@@ -31,7 +31,6 @@ from pipeline_lib.trial import Rung, Trial, TrialState
 from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 
 _POLL_SECONDS = 0.2
-_DESCRIBING_TRIALS = 64
 _TOLD = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
@@ -75,34 +74,6 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     remedy = "choose from tpe, cmaes, random"
     raise ConfigurationError("sampler", "is unknown", value=name, remedy=remedy)
-
-
-def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
-    """The hyperparameters of a space, as JSON values: name, type, range, log, default, conditions.
-
-    The space is define-by-run, so it is asked often enough at random to show every branch; what not
-    every proposal has is said to be conditional.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-    asked = [study.ask() for _ in range(_DESCRIBING_TRIALS)]
-    for trial in asked:
-        space_function(name)(trial, budget_seconds)
-    found = {n: d for trial in asked for n, d in trial.distributions.items()}
-    return [
-        {
-            "name": parameter,
-            "type": type(distribution).__name__.removesuffix("Distribution"),
-            "range": list(getattr(distribution, "choices", ()))
-            or [distribution.low, distribution.high],  # type: ignore[attr-defined]
-            "log": getattr(distribution, "log", False),
-            "default": None,
-            "conditions": []
-            if all(parameter in trial.params for trial in asked)
-            else ["other choices ask for it"],
-        }
-        for parameter, distribution in found.items()
-    ]
 
 
 @dataclass
@@ -190,20 +161,27 @@ class _Search:
         """Train the best configuration that has no final yet for the time left, if that pays."""
         if any(run.trial.stage == "search" for run in self.running):
             return False  # Its outcome may still matter; it ends with the search time.
+        counted = self.request.trials is not None and self.conducted >= self.request.trials
+        seconds = self._seconds_for_a_final(counted)
         contenders = [t for t in self.best.values() if t.number not in self.finalists]
-        finals_done = len(self.finalists) >= self.request.workers
-        if not self.ladder.has_finals or finals_done or not contenders:
+        if not self.ladder.has_finals or not seconds or not contenders:
             return False
         chosen = max(contenders, key=lambda trial: trial.val_accuracy or 0.0)
         self.finalists.append(chosen.number)
-        counted = self.request.trials is not None and self.conducted >= self.request.trials
-        left = self.request.deadline - time.monotonic()
-        final = self.ladder.final(chosen.rungs[-1], left, counted)
+        final = self.ladder.final(chosen.rungs[-1], seconds, counted)
         if final is None:
             return False
         self.study.enqueue_trial(self.study.trials[chosen.number].params)
         self._start(self.study.ask(), (final.samples,), final, note=f"of {chosen.label}")
         return True
+
+    def _seconds_for_a_final(self, counted: bool) -> float:
+        """How long the next final may take; 0 where there were enough."""
+        left = self.request.deadline - time.monotonic()
+        side = self.ladder.side_seconds(self.request.budget_seconds)
+        if len(self.finalists) >= self.request.workers and (counted or left < side / 2):
+            return 0.0
+        return left if counted or not self.finalists or left < 1.5 * side else side
 
     def _start(
         self,

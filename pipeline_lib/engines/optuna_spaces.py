@@ -17,6 +17,7 @@ BASE_SECONDS = 150.0
 MOST_GROWTH = 16.0
 """Beyond, samples are a better use of the time than width is."""
 DOUBLE_FROM = 4e6
+_DESCRIBING_TRIALS = 64
 
 
 class Suggests(Protocol):
@@ -96,10 +97,13 @@ _EARLY_POOL = {
 _STRIDED = {**_EARLY_POOL, "stem": "stride", "stem_kernel": 5, "dropout": 0.0, "adamw_lr": 6e-3}
 _DEEP = {
     **_EARLY_POOL,
+    "multiply_adds": 1.26e6,
+    "padding": "same",
     "double": True,
     "conv3": 1.5,
     "batch_size": 128,
     "augmentation": "affine",
+    "dropout": 0.2,
     "adamw_lr": 5e-3,
 }
 
@@ -125,3 +129,33 @@ def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:
         listed = f"choose from {', '.join(SPACES)}"
         raise ConfigurationError("space", "is unknown to Optuna", value=name, remedy=listed)
     return SPACES[name]
+
+
+def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
+    """The hyperparameters of a space, as JSON values: name, type, range, log, default, conditions.
+
+    The space is define-by-run, so it is asked often enough at random to show every branch; what not
+    every proposal has is said to be conditional.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    asked = [study.ask() for _ in range(_DESCRIBING_TRIALS)]
+    for trial in asked:
+        space_function(name)(trial, budget_seconds)
+    found = {n: d for trial in asked for n, d in trial.distributions.items()}
+    return [
+        {
+            "name": parameter,
+            "type": type(distribution).__name__.removesuffix("Distribution"),
+            "range": list(getattr(distribution, "choices", ()))
+            or [distribution.low, distribution.high],  # type: ignore[attr-defined]
+            "log": getattr(distribution, "log", False),
+            "default": None,
+            "conditions": []
+            if all(parameter in trial.params for trial in asked)
+            else ["other choices ask for it"],
+        }
+        for parameter, distribution in found.items()
+    ]

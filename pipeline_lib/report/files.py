@@ -246,9 +246,9 @@ def _spaces(run: Run, engines: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The search spaces of the engines that searched, described as `automl space` does."""
     described: dict[str, list[dict[str, Any]]] = {}
     if "optuna" in engines:
-        from pipeline_lib.engines import optuna_engine
+        from pipeline_lib.engines import optuna_spaces
 
-        described["optuna"] = optuna_engine.describe_space(
+        described["optuna"] = optuna_spaces.describe_space(
             run.config.space, run.config.budget_seconds
         )
     if "autopytorch" in engines:

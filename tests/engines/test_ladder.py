@@ -56,3 +56,10 @@ def test_elsewhere_the_clock_ends_a_final_that_is_faster_than_its_rung():
 @pytest.mark.parametrize("left", [1.0, 0.0, -5.0])
 def test_time_that_has_run_out_leaves_no_final(left):
     assert LADDER.final(Rung(300, 0.9, 1.0), left, False) is None
+
+
+@given(st.floats(1, 1e6))
+def test_finals_beside_the_longest_share_the_time_where_it_is_long(budget):
+    window = budget - LADDER.search_seconds(budget)
+    side = LADDER.side_seconds(budget)
+    assert side == window if window < 600 else side == pytest.approx(window / 3)
