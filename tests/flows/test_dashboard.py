@@ -12,13 +12,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+from browser import DESKTOP, PHONE, browser
+from running_up import free_port
 
 from flows.dashboard import show
 from pipeline_lib.engines.optuna_storage import open_storage
 from pipeline_lib.errors import ServerError, UserError
 from pipeline_lib.home import Home
-from tests.browser import DESKTOP, PHONE, browser
-from tests.flows.test_up import free_port
 
 AUTOML = Path(sys.executable).with_name("automl")
 
