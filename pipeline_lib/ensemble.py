@@ -59,9 +59,10 @@ class Candidates:
 def select(chances: Floats, labels: Labels, most: int) -> Selection:
     """Greedy selection with replacement (Caruana et al. 2004, sec. 2.1 and 2.2).
 
-    Each draw takes the model that makes the mean of all drawn the most accurate; of equally
-    accurate ones, the one with the smallest log loss. The best of all draws is kept, so that the
-    mixture is never worse than the best model alone.
+    The most accurate model comes first. Each further draw takes the model that makes the log loss
+    of the mean of all drawn the smallest: of a few errors among thousands of images, one less is
+    chance. The most accurate of all draws is kept (then the one with the smallest log loss), so
+    that the mixture is never worse than the best model alone.
 
     Args:
         chances: Probabilities (models, N, classes) that each model gives the images' classes.
@@ -76,9 +77,8 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
     tried = 0
     for count in range(1, ROUNDS + 1):
         open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(chances))
-        score, place = min(
-            (_score((total + chances[place]) / count, labels), place) for place in open_to
-        )
+        mixtures = [(_score((total + chances[i]) / count, labels), i) for i in open_to]
+        score, place = min(mixtures, key=_log_loss if drawn else None)
         total += chances[place]
         drawn.append(place)
         scores.append(score)
@@ -88,13 +88,18 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
     return Selection(tuple(drawn[:kept]), accuracies, tried)
 
 
+def _log_loss(mixture: tuple[tuple[int, float], int]) -> float:
+    (_, loss), _ = mixture
+    return loss
+
+
 def _score(chances: Floats, labels: Labels) -> tuple[int, float]:
     """Errors and log loss of probabilities (N, classes)."""
     import numpy as np
 
     of_truth = np.take_along_axis(chances, labels[:, None], 1)  # (N, 1)
     loss = -float(np.log(np.maximum(of_truth, 1e-12)).mean())
-    return int((chances.argmax(1) != labels).sum()), loss
+    return int((chances.argmax(1) != labels).sum()), round(loss, 12)  # what sums' order leaves
 
 
 def add_ensemble(run: Run, trials: list[Trial], data: SearchData) -> Candidates:
@@ -118,14 +123,23 @@ def add_ensemble(run: Run, trials: list[Trial], data: SearchData) -> Candidates:
 
 
 def library(trials: Iterable[Trial], size: int) -> list[Trial]:
-    """The best models of each engine, in equal numbers and `size` at most, best first."""
+    """The best models of each engine, in equal numbers and `size` at most, best first.
+
+    None that errs more than twice as often as the best: it could only join by chance.
+    """
     from pipeline_lib.models import WEIGHTS
 
     kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
+    most_errors = 2 * min((_errors(trial) for trial in kept), default=0.0)
+    kept = [trial for trial in kept if _errors(trial) <= most_errors]
     engines = {trial.engine for trial in kept}
     each = size // max(len(engines), 1)
     chosen = [t for engine in engines for t in [t for t in kept if t.engine == engine][:each]]
     return compare.ranked(chosen)
+
+
+def _errors(trial: Trial) -> float:
+    return 1 - (trial.val_accuracy or 0.0)
 
 
 def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[str, Answers]:

@@ -102,6 +102,21 @@ def test_equally_accurate_ones_are_told_apart_by_log_loss():
     assert select(chances, labels, 5).weights == {1: 1.0}
 
 
+def test_one_image_more_by_chance_is_no_reason_to_join():
+    """The third is right where the first errs, and hopeless elsewhere."""
+    labels = np.zeros(100, np.int64)
+    chances = np.stack([np.full((100, 2), (p, 1 - p)) for p in (0.98, 0.95, 0.4)])
+    chances[:2, 0] = (0.45, 0.55)
+    chances[2, 0] = (1.0, 0.0)
+    assert 2 not in select(chances, labels, 5).weights
+
+
+def test_models_that_err_far_more_often_are_not_in_the_library(trials):
+    good = replace(trials[0], rungs=(replace(trials[0].rungs[0], val_accuracy=0.99),))
+    as_good = replace(trials[1], rungs=(replace(trials[1].rungs[0], val_accuracy=0.985),))
+    assert library([good, as_good, *trials[2:]], 20) == [good, as_good]
+
+
 @given(st.integers(0, 2**20), st.lists(st.integers(1, 5), min_size=2, max_size=4))
 def test_the_mixture_is_the_weighted_mean_of_probabilities(seed, times):
     generator = torch.Generator().manual_seed(seed)
