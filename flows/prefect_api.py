@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline_lib.errors import ServerError
+
 POOL = "local"
 HEARTBEAT_SECONDS = 30
 """How often a run says that it lives; Prefect allows no less."""
@@ -18,6 +20,7 @@ HEARTBEAT_SECONDS = 30
 SILENCE_SECONDS = 4 * HEARTBEAT_SECONDS
 """A run that says nothing for so long is taken for dead."""
 
+_PATIENCE_SECONDS = 180.0
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled")
 _AUTOMATION = "automl: a run that fell silent has crashed"
 
@@ -34,7 +37,7 @@ class PrefectApi:
         """Whether there is something at `path`."""
         try:
             self._request("GET", path)
-        except OSError:
+        except ServerError:
             return False
         return True
 
@@ -95,11 +98,17 @@ class PrefectApi:
         """The answer's JSON; None where it is empty.
 
         Raises:
-            OSError: The server does not answer, or refuses.
+            ServerError: The server does not answer, or refuses.
         """
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.url}/{path}"
         request = urllib.request.Request(url, data, self._headers, method=method)
-        with self._direct.open(request, timeout=30) as response:
-            content = response.read()
+        try:
+            with self._direct.open(request, timeout=_PATIENCE_SECONDS) as response:
+                content = response.read()
+        except OSError as error:
+            remedy = "see its log in HOME/prefect"
+            raise ServerError(
+                "Prefect server", f"refuses {url} ({error})", remedy=remedy
+            ) from error
         return json.loads(content) if content else None

@@ -47,6 +47,7 @@ def client_settings(home: Home, api_url: str) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_API_URL": api_url,
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own choice is pickle
         **doors.prefect_settings(),
     }

@@ -117,7 +117,7 @@ class _Session:
     def stop(self) -> None:
         """Stop everything in the reverse order, and say in Prefect what became of its runs."""
         self.children.stop(keep=1)
-        with suppress(OSError):  # the server may be what ended; the next start closes them then
+        with suppress(ServerError):  # the server may be what ended; the next start closes them then
             self.api.close_open_runs("CANCELLED", "automl up was stopped.")
         self.children.close()
 

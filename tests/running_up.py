@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,8 +82,11 @@ class Running:
 
     def program(self, word):
         """Number of the process of it whose command has this word; None while there is none."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return next((p.pid for p in found if p.is_running() and word in p.cmdline()), None)
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if word in process.cmdline():
+                    return process.pid
+        return None
 
     def kill(self, word):
         """Kill that process, and return when another is there in its place."""

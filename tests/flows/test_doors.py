@@ -90,10 +90,13 @@ def test_all_addresses_at_once_are_refused_with_a_password_too(host):
     host=st.one_of(
         st.from_regex(r"[a-z0-9.-]{1,30}(:[0-9]{1,5})?", fullmatch=True),
         st.sampled_from(["127.0.0.1.evil.example", "evil.example:4200", "localhost.", "[::1]", ""]),
+        st.sampled_from(["127.0.0.1:4200", "localhost:4200", "localhost", "127.0.0.1:9"]),
     ),
     origin=st.one_of(
         st.none(),
-        st.sampled_from(["null", "http://127.0.0.1:4200", "https://127.0.0.1:4200", ""]),
+        st.sampled_from(
+            ["null", "http://127.0.0.1:4200", "https://127.0.0.1:4200", "http://evil", ""]
+        ),
         st.from_regex(r"https?://[a-z0-9.-]{1,30}(:[0-9]{1,5})?", fullmatch=True),
     ),
 )
