@@ -348,7 +348,8 @@ class TestInARun:
     def test_it_is_had_again_bit_for_bit(self, home, outcome):
         _, facts = reproduce(home, "first", lambda line: None)
         assert "ensemble weights" in {fact.what for fact in facts}
-        assert all(fact.matches for fact in facts), facts
+        bits = [fact for fact in facts if fact.what != "versions, machine"]  # of the checkout too
+        assert all(fact.matches for fact in bits), facts
 
     def test_sync_and_gc_know_it(self, home, outcome):
         assert sync(home, "first") == {"optuna": len(outcome.trials) - 1, ENSEMBLE: 1}
@@ -364,5 +365,5 @@ class TestInARun:
         assert again.findings.contest.is_champion == (again.winner == outcome.winner)
         (on_folds,) = again.findings.contest.folded.comparisons
         assert len(on_folds.differences) == 2
-        assert "Ensemble" in {on_folds.a, on_folds.b}
+        assert any(name.startswith("Ensemble") for name in (on_folds.a, on_folds.b))
         assert on_folds.sentence() in (home.run("first") / "report.html").read_text()
