@@ -212,9 +212,11 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
 
 
 def _description(candidate: Candidate) -> str:
-    figures = (f"{key.replace('_', ' ')} {value:.2%}" for key, value in candidate.metrics.items())
+    figures = (
+        f"{key.replace('_', ' ')} {value:.2%}" for key, value in sorted(candidate.metrics.items())
+    )
     which = candidate.tags.get("trial", "a network")
-    return f"{candidate.dataset}, {which}: {', '.join(figures)}."
+    return f"{', '.join(figures)}: {which} on {candidate.dataset}"  # lists show its beginning
 
 
 def _parse(uri: str) -> tuple[str, str, str]:

@@ -100,7 +100,7 @@ def test_it_hangs_together_in_mlflow(home: Home, recorder: Recorder, tmp_path: P
     found = client.get_model_version_by_alias("automl-insects", "champion")
     assert found.run_id == recorder.run_id
     assert found.tags.items() >= {"test_accuracy": "0.9000", "split": "s"}.items()
-    assert found.description == "insects, a network: test accuracy 90.00%."
+    assert found.description == "test accuracy 90.00%: a network on insects"
     assert "Classifiers of insects" in client.get_registered_model("automl-insects").description
     outputs = client.get_run(recorder.run_id).outputs.model_outputs
     models = [client.get_logged_model(output.model_id) for output in outputs]

@@ -65,10 +65,10 @@ def trials_page(experiment_id: str) -> str:
 
 def _describe(client: MlflowClient, experiment_id: str, dataset: str) -> None:
     """Say what an experiment holds, and how its trials are listed."""
-    note = (
+    note = (  # the link first: of a long text the page shows one line
+        f"[All trials, the best first]({trials_page(experiment_id)}) · "
         f"Searches on {dataset}: one run per study, below it one per search, below that one per "
-        "trial. Accuracies of trials are on validation data. "
-        f"[All trials, the best first]({trials_page(experiment_id)})"
+        "trial. Accuracies of trials are on validation data."
     )
     state = {
         "searchFilter": "tags.`automl.role` = 'trial'",
