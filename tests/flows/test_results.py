@@ -86,7 +86,8 @@ def test_results_would_be_json(tmp_path):
         "r = current().results; print(json.dumps([r.default_serializer, r.persist_by_default]))"
     )
     settings = client_settings(Home(tmp_path), "http://127.0.0.1:9/api")
-    done = python(program, Home(tmp_path), PREFECT_RESULTS_PERSIST_BY_DEFAULT="true", **settings)
+    the_users = {"PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true"}
+    done = python(program, Home(tmp_path), **the_users | settings)
     assert json.loads(done.stdout) == ["json", False], done.stderr
 
 
