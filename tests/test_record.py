@@ -15,7 +15,7 @@ from test_tracking import a_trial
 from pipeline_lib.config import RunConfig
 from pipeline_lib.engines import ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
-from pipeline_lib.errors import AutomlError, ConfigurationError
+from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run, load_data, search
@@ -183,3 +183,27 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
     finally:
         server.kill()
     assert record._missed == []
+
+
+def test_a_server_that_has_answered_is_waited_for_also_by_who_opens_it_anew(
+    blank, tmp_path, monkeypatch
+):
+    """The registry opens the store again hours after the search did."""
+    database = tmp_path / "server.db"
+    database.write_bytes(blank.mlflow_database.read_bytes())
+    server = MlflowServer(tmp_path, database)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 600.0)
+    with pytest.raises(ServerError, match="MLFLOW_TRACKING_URI: MLflow cannot use it"):
+        open_store(blank)  # one that never answered is said at once
+    try:
+        server.start()
+        open_store(blank)
+        server.kill()
+        again = threading.Timer(2, server.start)
+        again.start()
+        assert open_store(blank).client.search_experiments()
+        again.join()
+    finally:
+        server.kill()

@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 90.0
 """How long a store may be away, locked or unreachable, before writing to it is given up."""
 UI_VARIABLE = "AUTOML_MLFLOW_UI"
 """Environment variable: the address of MLflow's UI, set by `automl up` for its runs."""
+_answered: set[str] = set()  # servers that have: one that is away after that is waited for
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,10 @@ def _check_remote(store: Store) -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.exceptions import MlflowException
 
+    client = store.client if store.uri in _answered else store.plain_client
     try:
-        store.plain_client.search_experiments(max_results=1)
+        client.search_experiments(max_results=1)
+        _answered.add(store.uri)
     except MlflowException as error:
         shown = without_password(store.uri)
         problem = f"MLflow cannot use it ({str(error.message).replace(store.uri, shown)})"
