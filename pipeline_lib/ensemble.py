@@ -27,6 +27,7 @@ MIXTURES = "mixtures"
 """Note of an ensemble: how many mixtures were scored to find it."""
 
 _LIBRARY = 20  # models to draw from
+_MOST_ERRORS = 3
 _SECONDS_A_MODEL, _SECONDS_A_MEMBER = 4, 7
 """Budget for which a model may be asked for its answers, or be a member, which is asked often."""
 
@@ -125,12 +126,12 @@ def add_ensemble(run: Run, trials: list[Trial], data: SearchData) -> Candidates:
 def library(trials: Iterable[Trial], size: int) -> list[Trial]:
     """The best models of each engine, in equal numbers and `size` at most, best first.
 
-    None that errs more than twice as often as the best: it could only join by chance.
+    None that errs more than `_MOST_ERRORS` times as often as the best: it would join by chance.
     """
     from pipeline_lib.models import WEIGHTS
 
     kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
-    most_errors = 2 * min((_errors(trial) for trial in kept), default=0.0)
+    most_errors = _MOST_ERRORS * min((_errors(trial) for trial in kept), default=0.0)
     kept = [trial for trial in kept if _errors(trial) <= most_errors]
     engines = {trial.engine for trial in kept}
     each = size // max(len(engines), 1)
