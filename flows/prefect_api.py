@@ -6,6 +6,7 @@ Over its REST API, because a client of Prefect takes seconds to load.
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ class PrefectApi:
             self._request("POST", f"flow_runs/{run['id']}/set_state", closed)
 
     def _request(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; None where it is empty.
+        """The answer's JSON, None where it is empty. A server with a busy database is asked again.
 
         Raises:
             ServerError: The server does not answer, or refuses.
@@ -103,12 +104,16 @@ class PrefectApi:
         data = None if body is None else json.dumps(body).encode()
         url = f"{self.url}/{path}"
         request = urllib.request.Request(url, data, self._headers, method=method)
-        try:
-            with self._direct.open(request, timeout=_PATIENCE_SECONDS) as response:
-                content = response.read()
-        except OSError as error:
-            remedy = "see its log in HOME/prefect"
-            raise ServerError(
-                "Prefect server", f"refuses {url} ({error})", remedy=remedy
-            ) from error
-        return json.loads(content) if content else None
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                with self._direct.open(request, timeout=_PATIENCE_SECONDS) as response:
+                    content = response.read()
+            except OSError as error:
+                if getattr(error, "code", None) == 503 and time.monotonic() < deadline:
+                    time.sleep(1)
+                    continue
+                remedy = "see its log in HOME/prefect"
+                problem = f"refuses {url} ({error})"
+                raise ServerError("Prefect server", problem, remedy=remedy) from error
+            return json.loads(content) if content else None
