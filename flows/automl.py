@@ -37,6 +37,7 @@ from tasks.register import register
 from tasks.report import report
 
 _SEARCHES = {"optuna": search_hyperparameters, "autopytorch": search_architectures}
+_FIRST_TRIAL_SECONDS = 10.0
 _LAST_STAGES_NEED = ("torch", "mlflow.pyfunc", "scipy.stats", "sklearn.metrics", "torchviz")
 
 
@@ -110,12 +111,18 @@ def _search(
             search = _SEARCHES[engine.name]
             running.append(search.submit(engine, request, watched[-1], record, stop))
         stack.enter_context(showing(watched))
-        _load_what_comes_after()
+        _load_what_comes_after(watched)
         return [trial for search in running for trial in search.result()], watched
 
 
-def _load_what_comes_after() -> None:
-    """Import the heavy parts of the last stages while the searches go on; no search needs them."""
+def _load_what_comes_after(watched: list[Progress]) -> None:
+    """Import the heavy parts of the last stages while the searches go on; no search needs them.
+
+    Not before the first trial, or long: imports would keep the searches from starting it.
+    """
+    patience = time.monotonic() + _FIRST_TRIAL_SECONDS
+    while time.monotonic() < patience and not any(p.first_trial for p in watched):
+        time.sleep(0.05)
     for name in _LAST_STAGES_NEED:
         importlib.import_module(name)
 
