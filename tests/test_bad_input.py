@@ -109,7 +109,8 @@ NAMES = {
     "space-name": (["space", "optuna", "--space", "bok"], ["space", "'bok'", "'book'"]),
     "install": (["engines", "install", "autopytroch"], ["engine", "'autopytorch'"]),
     "command": (["rnu", "mnist"], ["rnu"]),
-    "up-host": (["up", "--host", "0.0.0.0"], ["host", "'0.0.0.0'", "ssh -L"]),
+    "up-every-host": (["up", "--host", "0.0.0.0"], ["host", "'0.0.0.0'", "one IPv4 address"]),
+    "up-open-host": (["up", "--host", "192.0.2.1"], ["host", "'192.0.2.1'", "ssh -L"]),
     "up-port": (["up", "--prefect-port", "70000"], ["'--prefect-port'", "65535"]),
     "model-unknown": (
         ["predict", "models:/automl-mnist@champion"], ["model", "is not registered", "automl run"],

@@ -138,13 +138,14 @@ def test_a_clock_set_back_during_a_search_changes_no_duration_and_no_order(
     assert recorded(home) == numbers
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace, which slows calls down")
 def test_a_home_on_a_slow_disk_only_takes_longer(tiny_data, tmp_path):
-    """Every write that waits for the disk waits 0.2 s more."""
+    """Every write that waits for the disk waits 0.05 s more."""
     home = Home(tmp_path / "home")
     calls = "fsync,fdatasync"
     slow = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={calls}"]
-    slow += ["-e", f"inject={calls}:delay_enter=200000"]
+    slow += ["-e", f"inject={calls}:delay_enter=50000"]
     done = outcome(run([*slow, *child(home, tiny_data, "nothing", tmp_path / "none")]))
     assert done["error"] == ""
     numbers = [trial["number"] for trial in done["trials"]]

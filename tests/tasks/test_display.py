@@ -26,6 +26,7 @@ def outcome(tmp_path):
             "configuration": {"lr": 0.006},
         },
         "ensemble": None,
+        "folds": [],
         "comparisons": [{"sentence": BETTER}, {"sentence": ALIKE}],
         "model": "models:/automl-mnist@champion",
         "challenger": None,
