@@ -31,6 +31,15 @@ def mnist(test_home: Home) -> PreparedData:
     return prepare("mnist", test_home)
 
 
+@pytest.fixture
+def fresh_home(mnist: PreparedData, test_home: Home, tmp_path: Path) -> Home:
+    """An empty home that has MNIST."""
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    home.data.symlink_to(test_home.data)
+    return home
+
+
 @pytest.fixture(scope="session")
 def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     """The first 1200 training and 400 test images of real MNIST, as a data set of its own."""

@@ -26,11 +26,6 @@ from pipeline_lib.run import RUN, Run, search
 from pipeline_lib.sync import sync
 from pipeline_lib.trial import Rung, TrialState
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 
 def scored(number, accuracy):
     rungs = () if accuracy is None else (Rung(100, accuracy, 1.0),)

@@ -20,12 +20,6 @@ from pipeline_lib.tracking import Recorder
 from pipeline_lib.training import TrainingData, predict
 from pipeline_lib.trial import Rung, Trial, TrialState
 
-# MLflow 3.17 under SQLAlchemy 2.1 (its own mappers), and its own type hints.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 ARCHITECTURE = design(
     {"multiply_adds": 2e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
      "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,

@@ -36,11 +36,6 @@ from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.training import TrainingData, predict
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 CONVNET = design(
     {"multiply_adds": 1e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
      "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,

@@ -19,10 +19,7 @@ from pipeline_lib.home import Home
 ROOT = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name("faulty_search.py")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def may_mount():

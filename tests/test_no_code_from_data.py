@@ -37,11 +37,6 @@ from pipeline_lib.run import Run
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import Recorder
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 ARCHITECTURE = {
     "kind": "book", "shape": [1, 12, 12], "classes": 2, "conv_depths": [4], "conv_dropout": 0.1,
     "fc_sizes": [8], "fc_dropouts": [0.1],

@@ -12,10 +12,6 @@ from pipeline_lib.promotion import champion, history, promote, promote_over, rol
 from pipeline_lib.registry import model_name
 from pipeline_lib.tracking import open_store
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:DeprecationWarning"  # MLflow's own, under SQLAlchemy
-)
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:

@@ -22,10 +22,7 @@ from pipeline_lib.run import Run, load_data, search
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store, store
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,6 @@ from pipeline_lib.promotion import promote
 from pipeline_lib.registry import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
 
-# MLflow 3.17 under SQLAlchemy 2.1 (its own mappers), and its own type hints.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
-
 ARCHITECTURE = {
     "kind": "book",
     "shape": [1, 12, 12],

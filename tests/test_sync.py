@@ -15,11 +15,7 @@ from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

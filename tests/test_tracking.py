@@ -25,9 +25,6 @@ from pipeline_lib.tracking.store import without_password
 from pipeline_lib.tracking.trials import metrics_of, run_name
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
-# MLflow 3.17 under SQLAlchemy 2.1: its own mappers.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 CURVE = (Epoch(1000, 0.9, 0.91), Epoch(2000, 0.5, 0.95))
 
 

@@ -149,8 +149,7 @@ def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         {
             "name": parameter,
             "type": type(distribution).__name__.removesuffix("Distribution"),
-            "range": list(getattr(distribution, "choices", ()))
-            or [distribution.low, distribution.high],  # type: ignore[attr-defined]
+            "range": _range(distribution),
             "log": getattr(distribution, "log", False),
             "default": None,
             "conditions": []
@@ -159,3 +158,13 @@ def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         }
         for parameter, distribution in found.items()
     ]
+
+
+def _range(distribution: object) -> list[Any]:
+    """The choices, or the lowest and the highest number."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [distribution.low, distribution.high]

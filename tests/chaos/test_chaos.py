@@ -13,7 +13,6 @@ from pipeline_lib.tracking.recorder import runs_of_study
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.long,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
 ]
 
 

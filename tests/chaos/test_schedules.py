@@ -12,17 +12,8 @@ import pytest
 from running_up import running_up, wait_until
 
 from flows.prefect_api import HEARTBEAT_SECONDS, SILENCE_SECONDS
-from pipeline_lib.home import Home
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-def home(tmp_path, mnist, test_home):
-    home = Home(tmp_path / "home")
-    home.root.mkdir()
-    home.data.symlink_to(test_home.data)
-    return home
 
 
 def test_the_silence_that_counts_as_death_is_longer_than_three_heartbeats():
@@ -58,8 +49,8 @@ def flows_of(running):
     ]
 
 
-def test_a_run_whose_worker_was_killed_with_it_crashes_and_a_healthy_one_goes_on(home):
-    with running_up(home) as running:
+def test_a_run_whose_worker_was_killed_with_it_crashes_and_a_healthy_one_goes_on(fresh_home):
+    with running_up(fresh_home) as running:
         assert started(running, "victim") == "RUNNING"
         (victim,) = flows_of(running)
         assert started(running, "second") == "CANCELLED"
@@ -79,12 +70,12 @@ def test_a_run_whose_worker_was_killed_with_it_crashes_and_a_healthy_one_goes_on
     assert not any(psutil.pid_exists(pid) for pid in everything)
 
 
-def test_of_missed_nights_the_last_is_run_once(home):
-    with running_up(home) as running:
+def test_of_missed_nights_the_last_is_run_once(fresh_home):
+    with running_up(fresh_home) as running:
         wait_until(lambda: len(runs(running)) >= 3, 300)  # the server plans three nights ahead
         nights = {run["id"] for run in runs(running)}
-    away_for_days(home, 3)
-    with running_up(home) as running:
+    away_for_days(fresh_home, 3)
+    with running_up(fresh_home) as running:
         wait_until(lambda: flows_of(running), 600)
         states = {
             run["expected_start_time"]: run["state_type"]

@@ -61,14 +61,6 @@ finally:
 KEYS = ["0" * 32, "load data", "results/first", "automl"]
 
 
-@pytest.fixture
-def home(tmp_path, mnist, test_home):
-    home = Home(tmp_path / "home")
-    home.root.mkdir()
-    home.data.symlink_to(test_home.data)
-    return home
-
-
 def python(program, home, *arguments, **environment):
     own = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return subprocess.run(
@@ -109,20 +101,20 @@ def test_no_task_looks_for_an_earlier_result():
 
 
 @pytest.mark.long
-def test_pickles_planted_in_prefects_storage_are_never_read(home, tmp_path):
+def test_pickles_planted_in_prefects_storage_are_never_read(fresh_home, tmp_path):
     canary = tmp_path / "canary"
-    python(PLANT, home, str(canary), *KEYS)
+    python(PLANT, fresh_home, str(canary), *KEYS)
     assert not canary.exists()
-    done = python(READ, home, KEYS[0])
+    done = python(READ, fresh_home, KEYS[0])
     assert canary.is_dir(), done.stderr  # the poison works
     canary.rmdir()
 
     arguments = ["run", "mnist", "--engine", "optuna", "--workers", "1", "--budget", "60s"]
-    done = python(RUN, home, *arguments, PREFECT_RESULTS_PERSIST_BY_DEFAULT="true")
+    done = python(RUN, fresh_home, *arguments, PREFECT_RESULTS_PERSIST_BY_DEFAULT="true")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "seen: []" in done.stdout
     assert not canary.exists()
-    kept = {str(path.relative_to(home.prefect / "storage")) for path in files_of(home)}
+    kept = {str(path.relative_to(fresh_home.prefect / "storage")) for path in files_of(fresh_home)}
     assert kept == set(KEYS)
 
 

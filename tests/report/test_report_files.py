@@ -19,11 +19,7 @@ from pipeline_lib.pipeline import Outcome
 from pipeline_lib.report.files import latest, load, write
 from pipeline_lib.tracking import open_store
 
-pytestmark = [
-    pytest.mark.slow,
-    # MLflow 3.17 under SQLAlchemy 2.1: its own mappers.
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

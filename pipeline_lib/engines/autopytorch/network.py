@@ -36,7 +36,8 @@ class TabularNetwork(nn.Module):
         """(B, C, H, W) raw pixels to (B, classes) logits."""
         x = images.contiguous().flatten(1).float()  # (B, C * H * W), in the order of the arrays
         x = self.preprocessing(x)  # (B, features)
-        return self.network(x)  # type: ignore[no-any-return]  # (B, classes)
+        logits: Tensor = self.network(x)  # (B, classes)
+        return logits
 
 
 class ResBlock(nn.Module):
@@ -60,10 +61,10 @@ class ResBlock(nn.Module):
         if self.start_norm is not None and self.shortcut is not None:
             x = self.start_norm(x)
             residual = self.shortcut(x)
-        branch = self.layers(x)
+        branch: Tensor = self.layers(x)
         if self.shake_shake_layers is not None:
             branch = branch * 0.5 + self.shake_shake_layers(x) * 0.5
-        return residual + branch * self.scale  # type: ignore[no-any-return]
+        return residual + branch * self.scale
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipeline_lib.errors import ConfigurationError
 
@@ -43,7 +43,7 @@ class SpaceUpdate:
         if len(rest) != 1 or not _is_number(low) or not _is_number(rest[0]):
             return low
         high = rest[0]
-        middle = math.sqrt(float(low) * float(high)) if self.log else (low + high) / 2  # type: ignore[operator]
+        middle = math.sqrt(float(low) * float(high)) if self.log else (low + high) / 2
         return round(middle) if isinstance(low, int) and isinstance(high, int) else middle
 
     def as_json(self) -> dict[str, Any]:
@@ -235,14 +235,14 @@ def _check_range(where: str, update: SpaceUpdate) -> None:
     if len(numbers) != len(update.range) or len(numbers) != 2:
         return
     low, high = numbers
-    if low > high:  # type: ignore[operator]
+    if low > high:
         remedy = "the lowest comes first"
         raise ConfigurationError(where, "is upside down", value=list(numbers), remedy=remedy)
-    if update.log and low <= 0:  # type: ignore[operator]
+    if update.log and low <= 0:
         raise ConfigurationError(where, "must be > 0 with log", value=list(numbers))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
