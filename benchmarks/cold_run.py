@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flows.prefect_server import LocalServer
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
 
@@ -64,6 +65,16 @@ def cold_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
     """One cold run at a budget, in a home that is gone afterwards."""
     with cold_home(home) as cold:
         return cold_run_at(cold, budget_seconds, seed)
+
+
+def served_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
+    """The same where a Prefect server is up already; nothing else is ready either."""
+    with cold_home(home) as cold, LocalServer(cold) as server:
+        server.wait_until_healthy()
+        try:
+            return cold_run_at(cold, budget_seconds, seed)
+        finally:
+            server.release()
 
 
 def cold_run_at(cold: Home, budget_seconds: float, seed: int) -> dict[str, Any]:

@@ -29,10 +29,11 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
     """(B, C, H, W) moved by up to ±`SHIFT` pixels, black beyond the border."""
     batch, _, height, width = images.shape
     padded = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))  # (B, C, H + 2s, W + 2s)
-    moves = torch.randint(0, 2 * SHIFT + 1, (2, batch, 1), generator=generator)
-    rows = moves[0] + torch.arange(height)  # (B, H)
-    columns = moves[1] + torch.arange(width)  # (B, W)
-    which = torch.arange(batch)[:, None, None]
+    spots, where = 2 * SHIFT + 1, images.device
+    moves = torch.randint(0, spots, (2, batch, 1), generator=generator, device=where)
+    rows = moves[0] + torch.arange(height, device=where)  # (B, H)
+    columns = moves[1] + torch.arange(width, device=where)  # (B, W)
+    which = torch.arange(batch, device=where)[:, None, None]
     moved = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
     return moved.permute(0, 3, 1, 2)
 
@@ -40,7 +41,8 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
 def affine(images: Tensor, generator: torch.Generator) -> Tensor:
     """(B, C, H, W) float, rotated, scaled and moved, bilinear, black beyond the border."""
     batch, _, height, width = images.shape
-    noise = torch.rand(4, batch, generator=generator) * 2 - 1  # (4, B) in [-1, 1]
+    noise = torch.rand(4, batch, generator=generator, device=images.device)  # (4, B)
+    noise = noise * 2 - 1
     angle = noise[0] * math.radians(DEGREES)
     scale = 1 + noise[1] * SCALE
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale

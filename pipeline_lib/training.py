@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pipeline_lib.augmentation import augment
 from pipeline_lib.data.prepared import Split
+from pipeline_lib.device import Device
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
@@ -23,6 +24,9 @@ from pipeline_lib.trial import Configuration, Epoch, Rung
 WARM_UP = 0.2  # share of the samples over which the learning rate rises
 EVALUATION_BATCH = 500
 _STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
+_CURVE_POINTS = 20  # at most, about: evaluating after each of sixty epochs would take a fifteenth
+
+CPU = Device()
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -31,20 +35,18 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 class TrainingData:
     """The two parts of a split as tensors. Images (N, C, H, W) uint8, labels (N,) int64."""
 
-    images: Tensor  # all of them, shared between processes; `train` picks
+    images: Tensor  # all of them, on the CPU shared between processes; `train` picks
     labels: Tensor
     train: Tensor  # (N_train,) indices
     val_images: Tensor
     val_labels: Tensor
 
     @classmethod
-    def of(cls, split: Split) -> TrainingData:
-        """View the split's arrays as tensors; only the validation part is copied."""
-        images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-        validation = torch.from_numpy(split.validation)
-        return cls(
-            images, labels, torch.from_numpy(split.train), images[validation], labels[validation]
-        )
+    def of(cls, split: Split, kind: str = "cpu") -> TrainingData:
+        """View the split's arrays as tensors; on the CPU only the validation part is copied."""
+        arrays = (split.images, split.labels, split.train, split.validation)
+        images, labels, train, validation = (torch.from_numpy(a).to(kind) for a in arrays)
+        return cls(images, labels, train, images[validation], labels[validation])
 
 
 def use_one_thread() -> None:
@@ -75,9 +77,11 @@ class Training:
         data: TrainingData,
         seed: int,
         check: Callable[[], None] = lambda: None,
+        device: Device = CPU,
     ) -> None:
-        """`check` is called before every batch and may raise to end the training."""
+        """`check` is called before every batch and may raise; `data` are on the `device`."""
         self.configuration = dict(configuration)
+        self.device = device
         self.data = data
         self.seed = seed
         self._architecture = architecture
@@ -88,8 +92,9 @@ class Training:
 
     def _start(self) -> None:
         torch.manual_seed(self.seed)
-        self.generator = torch.Generator().manual_seed(self.seed)
+        self.generator = torch.Generator(self.device.kind).manual_seed(self.seed)
         self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
+        self.model.to(self.device.kind)
         for module in self.model.modules():
             if isinstance(module, Normalise):
                 every = max(1, len(self.data.train) // _STATISTICS_IMAGES)
@@ -113,8 +118,8 @@ class Training:
             already = 0
             self._start()
         curve: list[Epoch] = []
-        seen, loss_sum = 0, torch.zeros(())
-        mark = len(self.data.train)
+        seen, loss_sum = 0, torch.zeros((), device=self.device.kind)
+        mark = interval = max(len(self.data.train), samples // _CURVE_POINTS)
         for images, labels in self._batches(samples):  # (B, C, H, W) uint8, (B,)
             self._check()
             spent = (time.perf_counter() - began) / seconds if seconds else 0.0
@@ -126,7 +131,7 @@ class Training:
             loss_sum += loss * len(labels)
             if seen >= mark:
                 curve.append(self._point(curve, seen, loss_sum))
-                mark += len(self.data.train)
+                mark += interval
         if not curve or curve[-1].samples != seen:
             curve.append(self._point(curve, seen, loss_sum))
         self._seen = already + seen
@@ -144,8 +149,9 @@ class Training:
         smoothing = float(self.configuration.get("label_smoothing") or 0.0)
         pixels = augment(images, kind, self.generator).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.model(pixels)  # (B, classes)
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        with self.device.autocast():
+            logits = self.model(pixels)  # (B, classes)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         if not torch.isfinite(loss):
             raise TrialFailure("training", f"diverged: the loss became {loss.item()}")
         loss.backward()
@@ -157,7 +163,8 @@ class Training:
         size = int(self.configuration["batch_size"])  # type: ignore[arg-type]
         left = samples
         while left:
-            order = torch.randperm(len(self.data.train), generator=self.generator)[:left]
+            count, kind = len(self.data.train), self.device.kind
+            order = torch.randperm(count, generator=self.generator, device=kind)[:left]
             for picked in self.data.train[order].split(size):  # (B,)
                 yield self.data.images.index_select(0, picked), self.data.labels[picked]
             left -= len(order)

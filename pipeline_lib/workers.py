@@ -8,6 +8,7 @@ is unpickled. A worker that is killed, crashes or hangs is a reason, never an ex
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import resource
@@ -19,11 +20,13 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.device import Device, choose
 from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
@@ -32,6 +35,8 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
 
 _JOIN_SECONDS = 5.0
+_first = threading.Lock()
+_log = logging.getLogger("automl")
 _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
 
 
@@ -55,12 +60,27 @@ class Size:
     multiply_adds: int
 
 
-def warm_up() -> None:
-    """Start the forkserver, so that torch loads while the caller does something else."""
+def warm_up() -> Device:
+    """Start the forkserver, so that torch loads; what trainings run on, chosen once a run."""
+    with _first:
+        return _choose_device()
+
+
+@cache
+def _choose_device() -> Device:
+    ours, theirs = _CONTEXT.Pipe(duplex=False)
     with _plain_main():
-        process = _CONTEXT.Process(target=_nothing)
+        process = _CONTEXT.Process(target=_tell_device, args=(theirs,))
         process.start()
+    theirs.close()
+    device, refused = Device(), "the process that was to choose was killed"
+    with suppress(EOFError):
+        said = json.loads(ours.recv_bytes())
+        device, refused = Device(**said["device"]), said["refused"]
     process.join()
+    if refused:
+        _log.warning("trainings run on %s: %s", device, refused)
+    return device
 
 
 class TrialWorker:
@@ -69,10 +89,11 @@ class TrialWorker:
     def __init__(self, job: TrialJob) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
         self.size: Size | None = None
+        device = warm_up()
         self._limit = job.seconds
         self._asked = time.monotonic()
         self._process: ForkServerProcess = _CONTEXT.Process(
-            target=_work, args=(theirs, job), daemon=True
+            target=_work, args=(theirs, job, device), daemon=True
         )
         with _plain_main():
             self._process.start()
@@ -138,20 +159,26 @@ def _plain_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _nothing() -> None:
+def _tell_device(connection: Connection) -> None:
     """What the first process does: by then the forkserver has loaded torch."""
+    from pipeline_lib.training import use_one_thread
+
+    use_one_thread()
+    device, refused = choose()
+    connection.send_bytes(json.dumps({"device": asdict(device), "refused": refused}).encode())
 
 
 class _ParentGone(Exception):
     """Nobody waits for this training any more."""
 
 
-def _work(connection: Connection, job: TrialJob) -> None:
+def _work(connection: Connection, job: TrialJob, device: Device) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        limit_memory(job.memory)
-        _train(connection, job)
+        if device.kind == "cpu":  # an accelerator's driver maps more than it takes
+            limit_memory(job.memory)
+        _train(connection, job, device)
     except (EOFError, BrokenPipeError, _ParentGone):
         return
     except (AutomlError, MemoryError, RuntimeError, ValueError, OSError) as error:
@@ -193,7 +220,7 @@ def limit_memory(mebibytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
 
 
-def _train(connection: Connection, job: TrialJob) -> None:
+def _train(connection: Connection, job: TrialJob, device: Device) -> None:
     from pipeline_lib import models
     from pipeline_lib.training import Training, TrainingData, use_one_thread
 
@@ -204,8 +231,8 @@ def _train(connection: Connection, job: TrialJob) -> None:
             raise _ParentGone
 
     architecture = models.design(job.configuration, job.data.shape, len(job.data.classes))
-    data = TrainingData.of(job.data.load())
-    training = Training(job.configuration, architecture, data, job.seed, check)
+    data = TrainingData.of(job.data.load(), device.kind)
+    training = Training(job.configuration, architecture, data, job.seed, check, device)
     size = Size(models.parameter_count(training.model), models.multiply_adds(architecture))
     while True:
         rung = training.fit(**json.loads(connection.recv_bytes()))

@@ -65,3 +65,8 @@ class Unpicklable(str):
 class Mute(str):
     def __str__(self):
         raise KeyError
+
+
+def exit_silently(*_arguments: object) -> None:
+    """What a process does that was killed before it could say anything."""
+    os._exit(7)

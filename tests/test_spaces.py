@@ -100,7 +100,7 @@ def test_networks_grow_with_the_budget(budget, times):
     trial = random_trial(0)
     chosen = SPACES["default"](trial, budget)
     limit = BASE_MULTIPLY_ADDS * times
-    assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 5, limit, log=True)
+    assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     assert ("double" in chosen) == (limit >= 4e6)
 
 

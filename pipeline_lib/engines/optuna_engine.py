@@ -199,7 +199,7 @@ class _Search:
             configuration=suggest(optuna_trial, self.request.budget_seconds),
             started=time.time(),
             stage="final" if final else "search",
-            notes={"final": note} if note else {},
+            notes={"device": str(warm_up()), **({"final": note} if note else {})},
         )
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
         optuna_trial.set_user_attr(RECORD, record_of(provisional))

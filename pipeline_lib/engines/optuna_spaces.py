@@ -37,7 +37,7 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
     """Networks that pool early, sized to the budget; no region of it is hopeless."""
     limit = BASE_MULTIPLY_ADDS * growth(budget_seconds)
     chosen: dict[str, Any] = {
-        "multiply_adds": trial.suggest_float("multiply_adds", limit / 5, limit, log=True),
+        "multiply_adds": trial.suggest_float("multiply_adds", limit / 2, limit, log=True),
         "stem": trial.suggest_categorical("stem", ["stride", "pool"]),
         "stem_kernel": trial.suggest_categorical("stem_kernel", [3, 5]),
         "conv3": trial.suggest_categorical("conv3", [0.0, 1.0, 1.5, 2.0]),
@@ -45,17 +45,17 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         "fc": trial.suggest_categorical("fc", [0, 64, 128]),
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
-        "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 128]),
         "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
-        "augmentation": trial.suggest_categorical("augmentation", ["none", "shift", "affine"]),
+        "augmentation": trial.suggest_categorical("augmentation", ["shift", "affine"]),
     }
     if limit >= DOUBLE_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
     if chosen["optimizer"] == "adamw":
-        chosen["lr"] = trial.suggest_float("adamw_lr", 1e-3, 2e-2, log=True)
+        chosen["lr"] = trial.suggest_float("adamw_lr", 3e-3, 2e-2, log=True)
         chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-3, 1e-1, log=True)
     else:
-        chosen["lr"] = trial.suggest_float("sgd_lr", 3e-2, 3e-1, log=True)
+        chosen["lr"] = trial.suggest_float("sgd_lr", 5e-2, 3e-1, log=True)
         chosen["weight_decay"] = trial.suggest_float("sgd_weight_decay", 1e-5, 1e-3, log=True)
     return chosen
 
