@@ -55,7 +55,7 @@ class Size:
     base_samples: int = BASE_SAMPLES
 
 
-FULL = Size(seeds=3, seconds=120.0)
+FULL = Size(seeds=3, seconds=60.0)
 SHORT = Size(seeds=1, seconds=15.0, base_samples=2000)
 
 
