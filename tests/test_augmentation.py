@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib import augmentation
-from pipeline_lib.augmentation import PULL, SHIFT, affine, augment, elastic, shift
+from pipeline_lib.augmentation import SHIFT, affine, augment, shift
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12))
 seeds = st.integers(0, 2**32 - 1)
@@ -122,44 +122,7 @@ def test_affine_keeps_the_form_of_what_is_not_square():
     assert abs(covariance).max() < 0.5
 
 
-@pytest.fixture
-def pulled_only(monkeypatch):
-    """Elastic images are neither turned, scaled nor moved as a whole."""
-    for name in ("DEGREES", "SCALE", "SHIFT"):
-        monkeypatch.setattr(augmentation, name, 0)
-
-
-def test_elastic_pulls_as_far_as_it_says_and_otherwise_than_affine_could(pulled_only):
-    """Dots in rows: how far each goes, and how far from where any affine map would put them."""
-    dots = np.array([(row, column) for row in range(6, 36, 7) for column in range(6, 36, 7)])
-    images = torch.zeros(len(dots), 1, 41, 41)
-    for image, (row, column) in zip(images, dots, strict=True):
-        image[:, row - 1 : row + 2, column - 1 : column + 2] = 1.0
-    rows, columns = np.mgrid[:41, :41]
-    farthest, unlike = [], []
-    for seed in range(40):
-        # The same pulls for every dot: the images of a batch differ in nothing else.
-        result = torch.cat([elastic(image[None], generator(seed)) for image in images])
-        mass = result.squeeze(1).numpy()
-        places = np.stack([(mass * axis).sum((1, 2)) for axis in (rows, columns)], 1)
-        moves = places / mass.sum((1, 2))[:, None] - dots
-        plain = np.c_[dots, np.ones(len(dots))]
-        left = moves - plain @ np.linalg.lstsq(plain, moves, rcond=None)[0]
-        farthest.append(abs(moves).max())
-        unlike.append(np.sqrt((left**2).mean()))
-    assert 0.6 * PULL < max(farthest) < 1.4 * PULL
-    assert min(unlike) > 0.1 * PULL
-
-
-def test_elastic_without_pulls_is_affine(monkeypatch):
-    monkeypatch.setattr(augmentation, "PULL", 0.0)
-    images = noise((4, 2, 9, 12), 0).float()
-    first = generator(5)
-    torch.rand(4, 2, augmentation.CELLS, augmentation.CELLS, generator=first)
-    torch.testing.assert_close(elastic(images, generator(5)), affine(images, first))
-
-
-@pytest.mark.parametrize("kind", ["none", "shift", "affine", "elastic"])
+@pytest.mark.parametrize("kind", ["none", "shift", "affine"])
 def test_augment_gives_float_pixels_and_repeats_itself(kind):
     images = noise((6, 3, 8, 9), 3)
     first, again = (augment(images, kind, generator(1)) for _ in range(2))
@@ -171,7 +134,7 @@ def test_augment_gives_float_pixels_and_repeats_itself(kind):
     assert torch.equal(first, images.float()) == (kind == "none")
 
 
-@pytest.mark.parametrize("kind", ["shift", "affine", "elastic"])
+@pytest.mark.parametrize("kind", ["shift", "affine"])
 def test_another_seed_moves_otherwise_and_images_move_apart(kind):
     images = noise((1, 1, 12, 12), 0).expand(8, 1, 12, 12)
     one, other = (augment(images, kind, generator(seed)) for seed in (1, 2))
