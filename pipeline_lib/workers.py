@@ -32,6 +32,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
 
 _JOIN_SECONDS = 5.0
+_TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed
 _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
 
 
@@ -57,9 +58,8 @@ class Size:
 
 def warm_up() -> None:
     """Start the forkserver, so that torch loads while the caller does something else."""
-    with _plain_main():
-        process = _CONTEXT.Process(target=_nothing)
-        process.start()
+    process = _CONTEXT.Process(target=_nothing)
+    _start(process)
     process.join()
 
 
@@ -74,8 +74,7 @@ class TrialWorker:
         self._process: ForkServerProcess = _CONTEXT.Process(
             target=_work, args=(theirs, job), daemon=True
         )
-        with _plain_main():
-            self._process.start()
+        _start(self._process)
         theirs.close()
 
     def request(self, samples: int, seconds: float | None = None) -> None:
@@ -121,6 +120,21 @@ class TrialWorker:
         self._process.kill()
         self._process.join()
         self._process.close()
+
+
+def _start(process: ForkServerProcess) -> None:
+    """Fork it; where the forkserver is killed meanwhile, multiprocessing starts another.
+
+    Raises:
+        OSError, EOFError: None of them lived long enough.
+    """
+    with _plain_main():
+        for _ in range(_TRIES - 1):
+            with suppress(OSError, EOFError):
+                process.start()
+                return
+            time.sleep(_PAUSE_SECONDS)  # until it can be seen that it is dead
+        process.start()
 
 
 @contextmanager
