@@ -5,8 +5,8 @@
 Each round runs `automl run` with the name of the round before, kills one process of it (the run
 itself, a training, the forkserver, Auto-PyTorch's worker, Prefect's server, MLflow's server, …)
 with SIGKILL, waits for all of it to end, and holds the engines' storages, MLflow and the files
-against what was there before. After ten kills a run that nobody disturbs ends the study; then
-everything must be there without any repair, and the next study begins.
+against what was there before. The tenth kill is of the run while it trains, and a run that nobody
+disturbs ends the study; then everything must be there without any repair, and the next one begins.
 """
 
 from __future__ import annotations
@@ -82,8 +82,10 @@ class Chaos:
         """One study: so many kills, then a run that ends; how many trials it has."""
         promises = Promises(self.home, name)
         wanted = self.victims.total() + kills
-        while self.victims.total() < wanted:
+        while self.victims.total() < wanted - 1:
             self._round(promises, engine)
+        while self.victims.total() < wanted:
+            self._interrupt(promises.name, engine)
         code = self.start(name, engine, own_server=False).wait(600)
         self.wait_for_the_others(NOBODY)
         if code != 0:
@@ -139,6 +141,16 @@ class Chaos:
             f"{promises.name} {moment:5.1f} s  {victim:<24} exit {code:>3} after {took:5.1f} s, "
             f"{count} trials{said}"
         )
+
+    def _interrupt(self, name: str, engine: str) -> None:
+        """Kill a run while it trains; what it leaves is the next one's to mend, without `sync`."""
+        process = self.start(name, engine, own_server=False)
+        self._wait_for_a_training(process)
+        if process.poll() is None:
+            process.kill()
+            self.victims["run"] += 1
+        process.wait()
+        self.wait_for_the_others("run")
 
     def _wait_for_a_training(self, process: subprocess.Popen[bytes]) -> None:
         while process.poll() is None:
