@@ -92,12 +92,13 @@ class LocalServer:
             ServerError: It ended, does not answer in time, or asks for another password.
         """
         deadline = time.monotonic() + timeout_seconds
-        while not answers(self.api_url):
+        while not self._is_ready():
             if self._process is not None and self._process.poll() is not None:
+                problem = f"ended with exit code {self._process.returncode} while it started"
+                said = last_lines(self._log)
+                remedy = f"all it said is in {self._log}"
                 raise ServerError(
-                    "Prefect server",
-                    f"ended while it started:\n{last_lines(self._log)}",
-                    remedy=f"all it said is in {self._log}",
+                    "Prefect server", f"{problem}:\n{said}" if said else problem, remedy=remedy
                 )
             if time.monotonic() > deadline:
                 remedy = "start it, or unset PREFECT_API_URL to have one started"
@@ -107,12 +108,14 @@ class LocalServer:
                     "Prefect server", "does not answer", value=self.api_url, remedy=remedy
                 )
             time.sleep(0.05)
-        if self._user is not None:
-            _refuse_without_password(self.api_url)
         if self._process is not None and not self._is_watched:
             self._is_watched = True
             threading.Thread(target=self._start_again_when_killed, daemon=True).start()
         return self.api_url
+
+    def _is_ready(self) -> bool:
+        """Whether the server answers; of one that a home shares, that it takes our password."""
+        return answers(self.api_url) and (self._user is None or _takes_password(self.api_url))
 
     def _start_again_when_killed(self) -> None:
         """Prefect repeats its calls for a minute: time enough for a server on the same port."""
@@ -210,35 +213,36 @@ def address_of_up(home: Home) -> str | None:
 
 def answers(url: str) -> bool:
     """Whether a Prefect API answers at `url`."""
+    return _status(f"{url}/health", {}, timeout=2) in {200, 401, 403}
+
+
+def _takes_password(url: str) -> bool:
+    """Whether the server shows what is behind its door; one that was killed meanwhile does not.
+
+    Raises:
+        ServerError: It asks for another password.
+    """
+    status = _status(f"{url}/admin/version", doors.authorization(), timeout=30)
+    if status == 401:
+        remedy = "give AUTOML_PASSWORD or AUTOML_PASSWORD_FILE as `automl up` got it"
+        raise ServerError("Prefect server", "asks for a password", value=url, remedy=remedy)
+    return status == 200
+
+
+def _status(url: str, headers: dict[str, str], timeout: float) -> int | None:
+    """The status code of the reply, None where there is none."""
     import http.client
     import urllib.error
     import urllib.request
 
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"{url}/health", timeout=2) as response:
-            return bool(response.status == 200)
+        with direct.open(urllib.request.Request(url, headers=headers), timeout=timeout) as reply:
+            return int(reply.status)
     except urllib.error.HTTPError as error:
-        return error.code in {401, 403}
+        return error.code
     except (OSError, http.client.HTTPException):
-        return False
-
-
-def _refuse_without_password(url: str) -> None:
-    import urllib.error
-    import urllib.request
-
-    request = urllib.request.Request(f"{url}/admin/version", headers=doors.authorization())
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        direct.open(request, timeout=30).close()
-    except urllib.error.HTTPError as error:
-        if error.code != 401:
-            raise
-        remedy = "give AUTOML_PASSWORD or AUTOML_PASSWORD_FILE as `automl up` got it"
-        raise ServerError(
-            "Prefect server", "asks for a password", value=url, remedy=remedy
-        ) from error
+        return None
 
 
 def last_lines(log: Path, count: int = 12) -> str:

@@ -35,6 +35,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
 
 _JOIN_SECONDS = 5.0
+_TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed
 _first = threading.Lock()
 _log = logging.getLogger("automl")
 _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
@@ -69,9 +70,8 @@ def warm_up() -> Device:
 @cache
 def _choose_device() -> Device:
     ours, theirs = _CONTEXT.Pipe(duplex=False)
-    with _plain_main():
-        process = _CONTEXT.Process(target=_tell_device, args=(theirs,))
-        process.start()
+    process = _CONTEXT.Process(target=_tell_device, args=(theirs,))
+    _start(process)
     theirs.close()
     device, refused = Device(), "the process that was to choose was killed"
     with suppress(EOFError):
@@ -95,8 +95,7 @@ class TrialWorker:
         self._process: ForkServerProcess = _CONTEXT.Process(
             target=_work, args=(theirs, job, device), daemon=True
         )
-        with _plain_main():
-            self._process.start()
+        _start(self._process)
         theirs.close()
 
     def request(self, samples: int, seconds: float | None = None) -> None:
@@ -142,6 +141,21 @@ class TrialWorker:
         self._process.kill()
         self._process.join()
         self._process.close()
+
+
+def _start(process: ForkServerProcess) -> None:
+    """Fork it; where the forkserver is killed meanwhile, multiprocessing starts another.
+
+    Raises:
+        OSError, EOFError: None of them lived long enough.
+    """
+    with _plain_main():
+        for _ in range(_TRIES - 1):
+            with suppress(OSError, EOFError):
+                process.start()
+                return
+            time.sleep(_PAUSE_SECONDS)  # until it can be seen that it is dead
+        process.start()
 
 
 @contextmanager

@@ -27,7 +27,9 @@ class MlflowServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start it where it is not up, and wait until it answers."""
+        if self.process is not None:
+            return
         command = [sys.executable, "-m", "mlflow", "--env-file", str(_SETTINGS), "server"]
         command += ["--backend-store-uri", f"sqlite:///{self.database}"]
         command += ["--artifacts-destination", str(self.directory / "artifacts")]

@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,18 @@ def test_a_worker_that_is_killed_is_a_reason(job, start, number):
     with pytest.raises(TrialFailure, match=f"killed by {number.name}") as caught:
         worker.receive()
     assert ("out of memory" in str(caught.value)) == (number == signal.SIGKILL)
+
+
+def test_a_worker_whose_forkserver_is_killed_as_it_starts_comes_from_another(job, start):
+    forkserver = process_of(start(job)).parent()
+    forkserver.suspend()  # so that the next start waits for it
+    killing = threading.Timer(1.0, forkserver.kill)
+    killing.start()
+    worker = start(job)
+    killing.join()
+    assert process_of(worker).parent() != forkserver
+    worker.request(100)
+    assert worker.receive().samples == 100
 
 
 def test_asking_a_dead_worker_is_no_error_until_its_answer_is_wanted(job, start):

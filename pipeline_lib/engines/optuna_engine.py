@@ -119,6 +119,8 @@ class _Search:
         """Until nothing runs and nothing more may start."""
         for trial in read_trials(self.request.directory, self.request.study):
             self._remember(trial)
+            if trial.reason == INTERRUPTED:  # nobody else tells of those that were closed just now
+                self.listen(trial)
         try:
             self._fill()
             while self.running:

@@ -192,6 +192,7 @@ class Recorder:
         if trial.model is not None:
             self.store.keep(run.info, trial.model, "model")
         self._client.set_terminated(run.info.run_id, status_of(trial), ended)
+        del self._begun[key]
         return str(run.info.run_id)
 
     def _parent(self, engine: str) -> str:

@@ -5,8 +5,8 @@
 Each round runs `automl run` with the name of the round before, kills one process of it (the run
 itself, a training, the forkserver, Auto-PyTorch's worker, Prefect's server, MLflow's server, …)
 with SIGKILL, waits for all of it to end, and holds the engines' storages, MLflow and the files
-against what was there before. After ten kills a run that nobody disturbs ends the study; then
-everything must be there without any repair, and the next study begins.
+against what was there before. The tenth kill is of the run while it trains, and a run that nobody
+disturbs ends the study; then everything must be there without any repair, and the next one begins.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ from pipeline_lib.home import Home  # noqa: E402
 
 _END_SECONDS = 600.0  # a run that lost a process must have ended by then; long, for a busy machine
 _AWAY_SECONDS = 3.0  # from the death of MLflow's server until somebody starts it again
+NOBODY = "nobody"
+"""The victim of a round whose run ended before its moment came; it is no kill."""
 _ENGINES = {"optuna": ("20s", 3), "all": ("30s", 2)}
 """What runs are asked for, by engine: seconds and search trials of each engine."""
+_SHORTEST = {"optuna": 15.0, "all": 30.0}
+"""Seconds within which the first kills come, by engine; later ones as far as a whole run went."""
 
 
 class Chaos:
@@ -55,7 +59,7 @@ class Chaos:
         self.random = random.Random(seed)
         self.token = f"{os.getpid()}-{seed}"
         self.victims: Counter[str] = Counter()
-        self.longest = dict.fromkeys(_ENGINES, 30.0)  # how long a run lasts, by engine
+        self.longest = dict(_SHORTEST)  # how long a run lasts, by engine
         self.mlflow = MlflowServer(home.root.parent, home.mlflow_database)
         self.prefect_url = ""
         prepare_small(prepare("mnist", engines), home)
@@ -77,12 +81,15 @@ class Chaos:
     def study(self, name: str, engine: str, kills: int) -> int:
         """One study: so many kills, then a run that ends; how many trials it has."""
         promises = Promises(self.home, name)
-        for _ in range(kills):
+        wanted = self.victims.total() + kills
+        while self.victims.total() < wanted - 1:
             self._round(promises, engine)
-        code = self._run(name, engine, own_server=False).wait(600)
-        self._wait_for_the_others("nothing")
+        while self.victims.total() < wanted:
+            self._interrupt(promises.name, engine)
+        code = self.start(name, engine, own_server=False).wait(600)
+        self.wait_for_the_others(NOBODY)
         if code != 0:
-            raise Broken(f"an undisturbed run ended with {code}:\n{self._log()}")
+            raise Broken(f"an undisturbed run ended with {code}:\n{self.log()}")
         promises.check(repair=False)
         with (self.home.run(name) / "leaderboard.csv").open() as file:
             rows = list(csv.DictReader(file))
@@ -93,18 +100,25 @@ class Chaos:
         return len(shown)
 
     def _round(self, promises: Promises, engine: str) -> None:
-        """Start, kill, wait, check. A third of the runs has a Prefect server of its own."""
+        """Start, kill, wait, check. A third of the runs has a Prefect server of its own.
+
+        Trainings are short here: a third of the moments is put off until there is one.
+        """
         own_server = self.random.random() < 0.3
         served = self.home.mlflow_database.exists() and self.random.random() < 0.3
-        if served and self.mlflow.process is None:
+        hunted = self.random.random() < 0.3
+        if served:
             self.mlflow.start()
-        process = self._run(promises.name, engine, own_server, self.mlflow.url if served else "")
+        process = self.start(promises.name, engine, own_server, self.mlflow.url if served else "")
         began = time.monotonic()
         moment = self.random.uniform(1.0, self.longest[engine])
         while time.monotonic() - began < moment and process.poll() is None:
             time.sleep(0.05)
-        victim = "nothing" if process.poll() is not None else self._kill_one(served)
-        self.victims[victim] += 1
+        if hunted:
+            self._wait_for_a_training(process)
+        victim = NOBODY if process.poll() is not None else self._kill_one(served)
+        if victim != NOBODY:
+            self.victims[victim] += 1
         if victim == MLFLOW:
             time.sleep(_AWAY_SECONDS)
             self.mlflow.start()
@@ -112,25 +126,41 @@ class Chaos:
             code = process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             raise Broken(
-                f"no end after {victim} was killed at {moment:.1f} s:\n{self._log()}"
+                f"no end after {victim} was killed at {moment:.1f} s:\n{self.log()}"
             ) from None
         took = time.monotonic() - began
         if code == 0 and victim != MLFLOW:
             self.longest[engine] = took
-        self._wait_for_the_others(victim)
-        if code not in (0, -9) and "Traceback" in self._log():
-            raise Broken(f"a traceback after {victim} was killed at {moment:.1f} s:\n{self._log()}")
+        self.wait_for_the_others(victim)
+        if code not in (0, -9) and "Traceback" in self.log():
+            raise Broken(f"a traceback after {victim} was killed at {moment:.1f} s:\n{self.log()}")
         count = promises.check(repair=True)
-        last = (self._log().strip().splitlines() or ["nothing"])[-1]
+        last = (self.log().strip().splitlines() or ["nothing"])[-1]
         said = "" if code in (0, -9) else f": {last[:200]}"
         self.say(
             f"{promises.name} {moment:5.1f} s  {victim:<24} exit {code:>3} after {took:5.1f} s, "
             f"{count} trials{said}"
         )
 
-    def _run(
+    def _interrupt(self, name: str, engine: str) -> None:
+        """Kill a run while it trains; what it leaves is the next one's to mend, without `sync`."""
+        process = self.start(name, engine, own_server=False)
+        self._wait_for_a_training(process)
+        if process.poll() is None:
+            process.kill()
+            self.victims["run"] += 1
+        process.wait()
+        self.wait_for_the_others("run")
+
+    def _wait_for_a_training(self, process: subprocess.Popen[bytes]) -> None:
+        while process.poll() is None:
+            if any(kind_of(each).endswith("training") for each in family(self.token)):
+                return
+
+    def start(
         self, name: str, engine: str, own_server: bool, mlflow_url: str = ""
     ) -> subprocess.Popen[bytes]:
+        """A run, begun or continued, that the harness knows the processes of."""
         budget, trials = _ENGINES[engine]
         command = [sys.executable, str(Path(__file__).with_name("victim.py")), "run", "mnist"]
         command += ["--engine", engine, "--budget", budget, "--trials", str(trials)]
@@ -151,7 +181,8 @@ class Chaos:
                 cwd=self.home.root.parent,
             )
 
-    def _log(self) -> str:
+    def log(self) -> str:
+        """The end of what the last run said."""
         return (self.home.root.parent / "run.log").read_text(errors="replace")[-6000:]
 
     def _kill_one(self, served: bool) -> str:
@@ -159,7 +190,7 @@ class Chaos:
         kinds = {process: kind_of(process) for process in family(self.token)}
         choices = sorted({*kinds.values(), *([MLFLOW] if served else [])})
         if not choices:
-            return "nothing"
+            return NOBODY
         chosen = min(choices, key=lambda kind: (self.victims[kind], self.random.random()))
         if chosen == MLFLOW:
             self.mlflow.kill()
@@ -168,10 +199,11 @@ class Chaos:
         try:
             victim.kill()
         except psutil.NoSuchProcess:
-            return "nothing"
+            return NOBODY
         return chosen
 
-    def _wait_for_the_others(self, victim: str) -> None:
+    def wait_for_the_others(self, victim: str) -> None:
+        """Until no process of a run is left; raises Broken where some stay."""
         limit = time.monotonic() + _END_SECONDS
         while left := family(self.token):
             if time.monotonic() > limit:

@@ -7,7 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pipeline_lib.engines.optuna_storage import INTERRUPTED
+import optuna
+
+from pipeline_lib.engines.autopytorch.storage import Journal
+from pipeline_lib.engines.optuna_storage import INTERRUPTED, open_storage
 from pipeline_lib.home import Home
 from pipeline_lib.models import load_model
 from pipeline_lib.sync import Begun, sync
@@ -38,7 +41,8 @@ class Promises:
         """
         if not (self.home.study(self.name) / "run.json").exists():
             return 0
-        trials = [t for found in Begun.read(self.home, self.name).trials().values() for t in found]
+        begun = Begun.read(self.home, self.name)
+        trials = [trial for found in begun.trials().values() for trial in found]
         now = {(trial.engine, trial.number): trial for trial in trials}
         if len(now) != len(trials):
             raise Broken("a number is there twice in the storage")
@@ -50,10 +54,24 @@ class Promises:
             if extra := before.keys() - {_key(trial) for trial in trials}:
                 raise Broken(f"MLflow knows of trials that the storage does not have: {extra}")
             sync(self.home, self.name)
+        elif left := self._left_open(begun):
+            raise Broken(f"nothing runs, but the storage has it open: {left}")
         self._check_each(trials)
         self._check_mlflow(trials)
         self.known = now
         return len(now)
+
+    def _left_open(self, begun: Begun) -> list[str]:
+        """Trials without an end, and a lock, in the storages of a run that has ended."""
+        directory = self.home.study(self.name) / "optuna"
+        study = optuna.load_study(study_name=self.name, storage=open_storage(directory))
+        left = [f"optuna #{t.number}" for t in study.trials if not t.state.is_finished()]
+        left += [path.name for path in directory.glob("*.lock")]
+        if "autopytorch" in begun.run.config.engines:
+            request = begun.run.request(begun.data, "autopytorch", 2, deadline=0.0)
+            states = Journal(request).last_states()
+            left += [trial.label for trial in states if trial.state is TrialState.RUNNING]
+        return left
 
     def _check_each(self, trials: list[Trial]) -> None:
         tried = Counter(str(sorted(t.configuration.items())) for t in trials if t.stage == "search")

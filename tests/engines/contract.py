@@ -267,6 +267,7 @@ class EngineContract:
         interrupted = next(t for t in again.trials if t.number not in {x.number for x in left})
         assert interrupted.state == TrialState.FAILED
         assert interrupted.reason
+        assert interrupted in again.ends, "nobody was told of its end"
         once_more = [
             trial
             for trial in searching(again.trials)

@@ -5,7 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import psutil
@@ -146,7 +148,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     with LocalServer(home) as server, pytest.raises(ServerError) as raised:
         server.wait_until_healthy()
     server.release()
-    assert "ended while it started" in raised.value.problem
+    assert "while it started" in raised.value.problem
     assert "file is not a database" in raised.value.problem
     assert str(home.prefect / "background-server.log") in raised.value.remedy
 
@@ -164,6 +166,32 @@ def test_a_run_uses_the_server_of_up(tmp_path):
     os.close(held)
     assert "PREFECT_API_URL" not in os.environ
     assert not (home.prefect / "background").exists()
+
+
+def test_a_server_that_goes_between_two_questions_is_no_traceback(tmp_path):
+    """It said that it is healthy, and hangs up when it is asked for its version."""
+
+    class Dying(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path.endswith("/health"):
+                self.send_response(200)
+                self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    home = Home(tmp_path)
+    home.prefect.mkdir()
+    with HTTPServer(("127.0.0.1", 0), Dying) as dying:
+        threading.Thread(target=dying.serve_forever, daemon=True).start()
+        lock = claim(home.prefect / "up")
+        os.write(lock, f"http://127.0.0.1:{dying.server_port}/api".encode())
+        server = LocalServer(home)
+        with pytest.raises(ServerError, match="does not answer"), server:
+            server.wait_until_healthy(timeout_seconds=1)
+        server.release()
+        os.close(lock)
+        dying.shutdown()
 
 
 def test_the_users_own_server_wins_and_is_named_when_it_is_silent(tmp_path, monkeypatch):
