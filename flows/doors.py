@@ -27,6 +27,8 @@ from pipeline_lib.home import Home
 USER = "admin"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 _PASSWORD, _PASSWORD_FILE = "AUTOML_PASSWORD", "AUTOML_PASSWORD_FILE"
+_MLFLOW_DOOR = "AUTOML_MLFLOW_DOOR"
+"""Environment variable of MLflow's server: the address that it listens on, HOST:PORT."""
 _SHORTEST = 12
 """What MLflow asks for."""
 
@@ -80,8 +82,15 @@ def prefect_settings() -> dict[str, str]:
     return {} if secret is None else dict.fromkeys(names, f"{USER}:{secret}")
 
 
-def mlflow_settings(home: Home, secret: str) -> dict[str, str]:
-    """Environment variables of MLflow's app `basic-auth`, whose one user has today's password.
+def mlflow_settings(home: Home, host: str, port: int) -> dict[str, str]:
+    """Environment variables of `guarded_mlflow`, which asks for the password where there is one."""
+    secret = password()
+    settings = {} if secret is None else _mlflow_users(home, secret)
+    return {_MLFLOW_DOOR: f"{host}:{port}", **settings}
+
+
+def _mlflow_users(home: Home, secret: str) -> dict[str, str]:
+    """For MLflow's app `basic-auth`, whose one user has today's password.
 
     MLflow keeps the first password it was started with in a database of its own: it is made anew.
     """
@@ -174,6 +183,18 @@ def serve_prefect(host: str, port: int) -> None:
 
     app = Guard(create_app(final=True), host, port)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+
+
+def guarded_mlflow() -> Guard:
+    """MLflow's own app, behind a `Guard`: what `mlflow server --app-name automl` serves."""
+    host, _, port = os.environ[_MLFLOW_DOOR].rpartition(":")
+    if "MLFLOW_AUTH_CONFIG_PATH" in os.environ:
+        from mlflow.server.auth import create_app
+
+        return Guard(create_app(), host, int(port))
+    from mlflow.server.fastapi_app import app
+
+    return Guard(app, host, int(port))
 
 
 if __name__ == "__main__":

@@ -153,10 +153,8 @@ class _Session:
         command += ["--host", self.host, "--port", str(self.mlflow_port)]
         names = {self.host, *doors.LOOPBACK_NAMES}
         command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in sorted(names))]
-        secret, settings = doors.password(), {}
-        if secret is not None:
-            command += ["--app-name", "basic-auth"]
-            settings = doors.mlflow_settings(self.home, secret)
+        command += ["--app-name", "automl"]
+        settings = doors.mlflow_settings(self.home, self.host, self.mlflow_port)
         self._start("MLflow server", command, "../mlflow/server.log", settings)
 
     def _deploy(self) -> None:

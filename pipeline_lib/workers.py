@@ -177,9 +177,11 @@ def _tell_device(connection: Connection) -> None:
     """What the first process does: by then the forkserver has loaded torch."""
     from pipeline_lib.training import use_one_thread
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     use_one_thread()
     device, refused = choose()
-    connection.send_bytes(json.dumps({"device": asdict(device), "refused": refused}).encode())
+    with suppress(BrokenPipeError):  # the run that asked has ended
+        connection.send_bytes(json.dumps({"device": asdict(device), "refused": refused}).encode())
 
 
 class _ParentGone(Exception):

@@ -23,6 +23,7 @@ from pipeline_lib.engines.optuna_spaces import book, default, priors
 from pipeline_lib.engines.optuna_storage import RECORD, first_in_line, open_study, read_trials
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import TrialState
+from pipeline_lib.workers import warm_up
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +64,8 @@ class TestOptunaEngine(EngineContract):
         assert [t.configuration for t in finals] == [t.configuration for t in best]
         for final, origin in zip(finals, best, strict=True):
             assert [rung.samples for rung in final.rungs] == [27 * BASE]
-            assert final.notes == {"final": f"of {origin.label}"}
+            assert final.notes["final"] == f"of {origin.label}"
+            assert final.notes["device"] == origin.notes["device"] == str(warm_up())
 
     def test_only_the_best_climb(self, engine, make_request, tmp_path):
         done = run_search(engine, make_request(tmp_path, trials=8))

@@ -145,19 +145,23 @@ def test_foreign_pages_get_nothing_from_either_server(tmp_path):
         prefect = [f"{running.api_url}/admin/version", running.api_url.removesuffix("/api") + "/"]
         mlflow = f"{running.mlflow_url}/api/2.0/mlflow/experiments/search"
         search = b'{"max_results": 5}'
+        read = [f"{mlflow}?max_results=5", f"{running.mlflow_url}/", f"{running.mlflow_url}/health"]
         for host in ("evil.example", f"evil.example:{port}", "10.evil.example", "127.0.0.1.nip.io"):
             assert [status(url, Host=host) for url in prefect] == [403, 403]
-            assert status(f"{running.mlflow_url}/", Host=host) == 403
+            assert [status(url, Host=host) for url in read] == [403, 403, 403]
             assert status(mlflow, search, Host=host) == 403
         for origin in ("http://evil.example", "null"):
             assert [status(url, Origin=origin) for url in prefect] == [403, 403]
+            assert [status(url, Origin=origin) for url in read] == [403, 403, 403]
             assert status(mlflow, search, Origin=origin) == 403
         assert status(prefect[0], Origin="http://127.0.0.1:1") == 403
         for name in ("127.0.0.1", "localhost"):
             origin = f"http://{name}:{port}"
             assert status(prefect[0], Host=f"{name}:{port}", Origin=origin) == 200
             assert status(f"{running.mlflow_url}/", Host=f"{name}:1") == 200
-            assert status(mlflow, search, Origin=f"http://{name}:5000") == 200
+            own = f"http://{name}:{running.mlflow_url.rpartition(':')[2]}"
+            assert [status(url, Origin=own) for url in read] == [200, 200, 200]
+            assert status(mlflow, search, Origin=own) == 200
         listening = psutil.Process(running.program("mlflow")).children(recursive=True)
         listening += [psutil.Process(running.program("flows.doors"))]
         addresses = {
@@ -194,7 +198,7 @@ def test_with_a_password_everything_works_and_nothing_shows_it(tmp_path, mnist, 
             assert status(url, Authorization=wrong) == 401
             assert status(url, Authorization=right) == 200
             assert status(url, Authorization=right, Host="evil.example") == 403
-        assert status(version, Authorization=right, Origin="http://evil.example") == 403
+            assert status(url, Authorization=right, Origin="http://evil.example") == 403
 
         run = f"--param budget_seconds=60 --param engine=optuna --param data={test_home.data}"
         done = running.deploy_run(f"--watch --param name=behind-the-door {run}")
