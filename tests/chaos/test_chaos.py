@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import optuna
 import pytest
@@ -94,15 +97,17 @@ def test_the_harness_sees_a_trial_that_mlflow_lacks(chaos):
 
 
 def test_the_harness_sees_a_half_written_model(chaos):
-    copies = sorted(chaos.home.mlflow_artifacts.rglob("model/weights.safetensors"))
-    whole = copies[0].read_bytes()
-    copies[0].unlink()
-    copies[0].write_bytes(whole[: len(whole) // 2])
+    trials = trials_in_mlflow(chaos.home, "first")
+    kept = [Path(url2pathname(urlsplit(trial.info.artifact_uri).path)) for trial in trials]
+    copy = next(c for place in kept if (c := place / "model" / "weights.safetensors").exists())
+    whole = copy.read_bytes()
+    copy.unlink()
+    copy.write_bytes(whole[: len(whole) // 2])
     try:
         with pytest.raises(Broken, match="is not whole"):
             Promises(chaos.home, "first").check(repair=False)
     finally:
-        copies[0].write_bytes(whole)
+        copy.write_bytes(whole)
 
 
 def test_the_harness_sees_a_lost_trial(chaos):
