@@ -1,23 +1,37 @@
-"""Part 8: what one would pick instead: scikit-learn's gradient boosting on pixels."""
+"""Part 8: what one would pick instead, on pixels: scikit-learn's boosting, AutoGluon tabular."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.chapter_loop import chapter_images
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.errors import AutomlError
+from pipeline_lib.home import Home
+
+AUTOGLUON = "autogluon.tabular[lightgbm,catboost,xgboost]==1.6.3"
+"""Its models of trees only: those of torch would bring several gigabytes of CUDA packages."""
+
+Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Flat pixels and labels of `train`, `validation` and `test`."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Seconds to boost for, iterations between two looks at the clock, training images."""
+    """Seconds each, iterations between two looks at the clock, training images; with AutoGluon?"""
 
     seconds: float
     iterations: int = 10
     images: int | None = None
+    autogluon: bool = True
 
 
 FULL = Size(seconds=300.0)
@@ -25,37 +39,109 @@ SHORT = Size(seconds=15.0, iterations=2)
 
 
 def measure(bench: Bench, size: Size) -> Result:
-    """Boost on all cores until the seconds are spent; the test set is read once, at the end."""
+    """One after the other, each on all cores for the same seconds."""
+    arrays = _arrays(bench, size.images)
+    peers = {"HistGradientBoosting": _boosting(arrays, size)}
+    try:
+        peers["AutoGluon tabular"] = _autogluon(arrays, size, bench.home)
+    except AutomlError as error:
+        peers["AutoGluon tabular"] = {"could_not_run": str(error)}
+    return {"peers": peers}
+
+
+def _arrays(bench: Bench, images: int | None) -> Arrays:
+    split = bench.data.load()
+    flat = split.images.reshape(len(split.images), -1)
+    test = chapter_images(bench.home.data, train=False)
+    chosen = {"train": split.train[:images], "validation": split.validation}
+    arrays = {part: (flat[indices], split.labels[indices]) for part, indices in chosen.items()}
+    pixels = np.asarray(test.data).reshape(len(test), -1)
+    return {**arrays, "test": (pixels, np.asarray(test.targets))}
+
+
+def _boosting(arrays: Arrays, size: Size) -> Result:
+    """Boost until the seconds are spent; the test set is scored once, at the end."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    split = bench.data.load()
-    train = split.train[: size.images]
-    flat = split.images.reshape(len(split.images), -1)
     model = HistGradientBoostingClassifier(
         max_iter=size.iterations, warm_start=True, early_stopping=False, random_state=0
     )
     curve, began = [], time.perf_counter()
     while not curve or curve[-1][0] < size.seconds:
-        model.fit(flat[train], split.labels[train])
+        model.fit(*arrays["train"])
         seconds = time.perf_counter() - began
-        accuracy = float(model.score(flat[split.validation], split.labels[split.validation]))
-        curve.append([seconds, accuracy])
+        curve.append([seconds, float(model.score(*arrays["validation"]))])
         model.max_iter += size.iterations
-    test = chapter_images(bench.home.data, train=False)
-    pixels = np.asarray(test.data).reshape(len(test), -1)
-    tested = float(model.score(pixels, np.asarray(test.targets)))
     return {
-        "curve": curve,
-        "iterations": model.n_iter_,
         "seconds": curve[-1][0],
-        "test_accuracy": tested,
+        "val_accuracy": curve[-1][1],
+        "test_accuracy": float(model.score(*arrays["test"])),
+        "model": f"{model.n_iter_} iterations",
+        "curve": curve,
     }
 
 
+def _autogluon(arrays: Arrays, size: Size, home: Home) -> Result:
+    """What `peer_autogluon.py` prints.
+
+    Raises:
+        AutomlError: It is left out, its environment cannot be built, or it failed.
+    """
+    if not size.autogluon:
+        raise AutomlError("AutoGluon", "left out at this size")
+    python = _environment(home)
+    with tempfile.TemporaryDirectory(prefix="automl-bench-") as directory:
+        for part, (pixels, labels) in arrays.items():
+            np.save(Path(directory) / f"{part}_pixels.npy", pixels)
+            np.save(Path(directory) / f"{part}_labels.npy", labels)
+        script = str(Path(__file__).with_name("peer_autogluon.py"))
+        # -I: the modules beside the script must not hide others of the same name.
+        said = _call([python, "-I", script, directory, f"{size.seconds:g}"], "the run failed")
+    result: Result = json.loads(said.splitlines()[-1])
+    return result
+
+
+def _environment(home: Home) -> str:
+    """The interpreter of AutoGluon's own environment, which is built unless it stands."""
+    root = home.root / "benchmarks" / "autogluon"
+    python, standing = root / "bin" / "python", root / "standing"
+    wanted = f"{AUTOGLUON}\n{sys.version}\n"
+    if standing.exists() and standing.read_text() == wanted:
+        return str(python)
+    print(f"AutoGluon: building its environment (about 1 GB): {AUTOGLUON}", flush=True)
+    _call([sys.executable, "-m", "venv", "--clear", str(root)], "no virtual environment")
+    _call([str(python), "-m", "pip", "-q", "install", AUTOGLUON], "it cannot be installed")
+    standing.write_text(wanted)
+    return str(python)
+
+
+def _call(command: list[str], problem: str) -> str:
+    """What a command printed.
+
+    Raises:
+        AutomlError: It failed; with the last line that names an error, else the last, else its
+            exit code.
+    """
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip()
+        lines = said.splitlines() if done.returncode > 0 else []  # a signal comes without warning
+        errors = [line.strip() for line in lines if "error" in line.lower()]
+        cause = [f"exit code {done.returncode}", *lines, *errors][-1]
+        raise AutomlError("AutoGluon", f"{problem} ({cause})")
+    return done.stdout
+
+
 def table(result: Result) -> Table:
-    """One row."""
-    head = ["peer", "seconds", "iterations", "validation", "test"]
-    validation = result["curve"][-1][1]
-    name = "HistGradientBoostingClassifier"
-    row = [name, f"{result['seconds']:.0f}", result["iterations"], f"{validation:.2%}"]
-    return head, [[*row, f"{result['test_accuracy']:.2%}"]]
+    """One row a peer."""
+    head = ["peer", "seconds", "validation", "test", "model, or why it could not run"]
+    return head, [[name, *_cells(peer)] for name, peer in result["peers"].items()]
+
+
+def _cells(peer: Result) -> list[str]:
+    if "could_not_run" in peer:
+        return ["", "", "", peer["could_not_run"]]
+    accuracies = [f"{peer[key]:.2%}" for key in ("val_accuracy", "test_accuracy")]
+    return [f"{peer['seconds']:.0f}", *accuracies, peer["model"]]

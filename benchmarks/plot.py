@@ -48,12 +48,10 @@ def _tested(axes: Any, results: dict[str, Result]) -> None:
         accuracies = [run["test_accuracy"] for run in runs]
         label = "automl run, from cold"
         axes.plot(seconds, _height(accuracies), "o", color=_COLOURS[2], label=label)
-    if "peer" in results:
-        peer = results["peer"]
-        label = "HistGradientBoosting on pixels"
-        axes.plot(
-            peer["seconds"], _height(peer["test_accuracy"]), "^", color=_COLOURS[1], label=label
-        )
+    ran = {n: p for n, p in results.get("peer", {}).get("peers", {}).items() if "seconds" in p}
+    for colour, (name, peer) in zip((_COLOURS[1], _COLOURS[4]), ran.items(), strict=False):
+        at = peer["seconds"], _height(peer["test_accuracy"])
+        axes.plot(*at, "^", color=colour, label=f"{name} on pixels")
     if "chapter" in results:
         _chapter(axes, results["chapter"])
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import chapter, loop, overhead, peer, scaling, search, space, time_to, workers
 from benchmarks.__main__ import parts
 from benchmarks.chapter_loop import chapter_images
 from benchmarks.machine import machine_facts
+from benchmarks.plot import plot
 from benchmarks.replay import random_configurations, replay
 from benchmarks.results import Bench, measure
 from benchmarks.summary import _headline, markdown, write_summary
+from pipeline_lib.errors import AutomlError
+from pipeline_lib.home import Home
 
 TINY = {
     "chapter": chapter.Size(trials=2, samples=64, test_images=50),
@@ -20,7 +25,7 @@ TINY = {
     "workers": workers.Size(configurations=2, samples=64, repeats=1),
     "search": search.Size(seeds=1, seconds=2.0, base_samples=100),
     "space": space.Size(configurations=2, seconds=0.3),
-    "peer": peer.Size(seconds=0.1, iterations=1, images=100),
+    "peer": peer.Size(seconds=0.1, iterations=1, images=100, autogluon=False),
 }
 
 
@@ -56,6 +61,61 @@ def test_the_chapter_is_held_against_the_run_that_reaches_its_accuracy():
     assert "98.77%" in headline
     assert "100 times the search (25 times all)" in headline
     assert _headline({"chapter": {"result": {"study_seconds": 1000.0}}}) == ""
+
+
+@pytest.fixture
+def autogluon(tmp_path):
+    """Run AutoGluon on next to nothing, in a home whose environment a test makes."""
+    arrays = {part: (np.zeros((2, 4)), np.arange(2)) for part in ("train", "validation", "test")}
+    return lambda: peer._autogluon(arrays, peer.Size(seconds=0.1), Home(tmp_path))
+
+
+def stands(home, interpreter):
+    """Have an environment stand that is nothing but its interpreter."""
+    root = home / "benchmarks" / "autogluon"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "python").write_text(f"#!/bin/sh\n{interpreter}\n")
+    (root / "bin" / "python").chmod(0o755)
+    (root / "standing").write_text(f"{peer.AUTOGLUON}\n{sys.version}\n")
+
+
+def test_autogluon_runs_in_the_environment_that_stands(autogluon, tmp_path):
+    stands(
+        tmp_path, """test -s "$3/train_pixels.npy" && echo noise && echo "{\\"seconds\\": $4}" """
+    )
+    assert autogluon() == {"seconds": 0.1}
+
+
+def test_autogluon_without_an_environment_says_why(autogluon, tmp_path):
+    (tmp_path / "benchmarks").write_text("no directory")
+    with pytest.raises(AutomlError, match=r"AutoGluon: no virtual environment \(.*benchmarks"):
+        autogluon()
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "why"),
+    [
+        (f'exec "{sys.executable}" "$@"', "No module named 'autogluon'"),
+        ("echo a harmless error >&2; kill -9 $$", "exit code -9"),
+        ("exit 3", "exit code 3"),
+    ],
+)
+def test_autogluon_that_fails_says_why(interpreter, why, autogluon, tmp_path):
+    stands(tmp_path, interpreter)
+    with pytest.raises(AutomlError, match=rf"AutoGluon: the run failed \(.*{why}\)"):
+        autogluon()
+
+
+def test_a_peer_that_could_not_run_has_a_row_and_no_marker(tmp_path):
+    ran = {"seconds": 3.0, "val_accuracy": 0.9, "test_accuracy": 0.91, "model": "trees"}
+    for absent in ({"could_not_run": "AutoGluon: no network"}, ran):
+        result = {"peers": {"boosting": ran, "AutoGluon": absent}}
+        rows = peer.table(result)[1]
+        assert rows[0] == ["boosting", "3", "90.00%", "91.00%", "trees"]
+        assert rows[1][-1] == absent.get("could_not_run", "trees")
+        assert plot({"peer": {"result": result}}, tmp_path)
+        shown = "AutoGluon on pixels" in (tmp_path / "accuracy.svg").read_text()
+        assert shown == ("seconds" in absent)
 
 
 @pytest.mark.slow
