@@ -70,7 +70,8 @@ def half_pays(kind: str) -> bool:
         nn.BatchNorm2d(_CHANNELS),
         nn.ReLU(),
         nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1),
-    ).to(kind, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    )
+    network.to(kind).to(memory_format=torch.channels_last)
     images = torch.rand(_BATCH, _CHANNELS, _SIDE, _SIDE, device=kind)  # (B, C, H, W)
     images = images.contiguous(memory_format=torch.channels_last)
     for _ in range(_ROUNDS):  # in turns, so that a busy machine slows both
