@@ -11,17 +11,21 @@ from torch.nn import functional as F
 SHIFT = 2  # pixels
 DEGREES = 10.0
 SCALE = 0.1
+STRONG = 1.5  # times as far
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Raw images (B, C, H, W) to float32 (B, C, H, W) in 0…255, each moved on its own.
 
-    `kind` is "none", "shift" (whole pixels, up to ±2) or "affine" (±10°, ±10 %, ±2 pixels).
+    `kind` is "none", "shift" (whole pixels, up to ±2), "affine" (±10°, ±10 %, ±2 pixels) or
+    "strong" (±15°, ±15 %, ±3 pixels).
     """
     if kind == "shift":
         return shift(images, generator).float()
     if kind == "affine":
         return affine(images.float(), generator)
+    if kind == "strong":
+        return affine(images.float(), generator, STRONG)
     return images.float()
 
 
@@ -38,11 +42,14 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def affine(images: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, C, H, W) float, rotated, scaled and moved, bilinear, black beyond the border."""
+def affine(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """(B, C, H, W) float, rotated, scaled and moved, bilinear, black beyond the border.
+
+    By up to `strength` times `DEGREES`, `SCALE` and `SHIFT`.
+    """
     batch, _, height, width = images.shape
     noise = torch.rand(4, batch, generator=generator, device=images.device)  # (4, B)
-    noise = noise * 2 - 1
+    noise = (noise * 2 - 1) * strength
     angle = noise[0] * math.radians(DEGREES)
     scale = 1 + noise[1] * SCALE
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale

@@ -34,7 +34,7 @@ _SECONDS_A_MODEL, _SECONDS_A_MEMBER = 4, 7
 
 @dataclass(frozen=True)
 class Selection:
-    """What was drawn, in order, up to the best mixture."""
+    """What was drawn, in order, up to the mixture that is kept."""
 
     drawn: tuple[int, ...]  # places in the library, with repetitions
     accuracies: tuple[float, ...]  # of the mixture after each draw, in [0, 1]
@@ -61,9 +61,9 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
     """Greedy selection with replacement (Caruana et al. 2004, sec. 2.1 and 2.2).
 
     The most accurate model comes first. Each further draw takes the model that makes the log loss
-    of the mean of all drawn the smallest: of a few errors among thousands of images, one less is
-    chance. The most accurate of all draws is kept (then the one with the smallest log loss), so
-    that the mixture is never worse than the best model alone.
+    of the mean of all drawn the smallest, and the draw where it is smallest is kept: of a few
+    errors among thousands of images, one less is chance. So a mixture may err more often here than
+    the best model alone; as a candidate like any other it then loses to it.
 
     Args:
         chances: Probabilities (models, N, classes) that each model gives the images' classes.
@@ -74,7 +74,7 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
 
     total = np.zeros(chances.shape[1:], np.float64)
     drawn: list[int] = []
-    scores: list[tuple[int, float]] = []
+    scores: list[tuple[int, float]] = []  # errors and log loss
     tried = 0
     for count in range(1, ROUNDS + 1):
         open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(chances))
@@ -84,7 +84,8 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
         drawn.append(place)
         scores.append(score)
         tried += len(open_to)
-    kept = scores.index(min(scores)) + 1
+    losses = [loss for _, loss in scores]
+    kept = losses.index(min(losses)) + 1
     accuracies = tuple(1 - errors / len(labels) for errors, _ in scores[:kept])
     return Selection(tuple(drawn[:kept]), accuracies, tried)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib import augmentation
-from pipeline_lib.augmentation import SHIFT, affine, augment, shift
+from pipeline_lib.augmentation import SHIFT, STRONG, affine, augment, shift
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12))
 seeds = st.integers(0, 2**32 - 1)
@@ -77,35 +77,45 @@ def test_affine_without_noise_is_the_identity(shape, seed):
     torch.testing.assert_close(result, images, rtol=0, atol=1e-2)
 
 
-def test_affine_moves_up_to_shift_pixels():
+@pytest.mark.parametrize("strength", [1.0, STRONG])
+def test_affine_moves_up_to_shift_pixels(strength):
     images = torch.zeros(400, 1, 21, 21)
     images[:, :, 9:12, 9:12] = 1.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augmentation, "DEGREES", 0.0)
         patch.setattr(augmentation, "SCALE", 0.0)
-        result = affine(images, generator(0)).squeeze(1)
+        result = affine(images, generator(0), strength).squeeze(1)
     grid = torch.arange(21.0)
     mass = result.sum((1, 2))
     down = (result.sum(2) * grid).sum(1) / mass - 10
     right = (result.sum(1) * grid).sum(1) / mass - 10
     for offset in (down, right):
-        assert 1.8 < offset.max() <= SHIFT + 1e-3
-        assert -SHIFT - 1e-3 <= offset.min() < -1.8
+        most = SHIFT * strength
+        assert 0.9 * most < offset.max() <= most + 1e-3
+        assert -most - 1e-3 <= offset.min() < -0.9 * most
 
 
-def test_affine_turns_up_to_ten_degrees():
+@pytest.mark.parametrize("strength", [1.0, STRONG])
+def test_affine_turns_up_to_ten_degrees(strength):
     images = torch.zeros(400, 1, 41, 41)
     images[:, :, 19:22, 5:36] = 1.0  # a bar that lies level
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augmentation, "SCALE", 0.0)
         patch.setattr(augmentation, "SHIFT", 0)
-        result = affine(images, generator(0)).squeeze(1).numpy()
+        result = affine(images, generator(0), strength).squeeze(1).numpy()
     rows, columns = np.mgrid[-20:21, -20:21]
     covariance = (result * rows * columns).sum((1, 2))
     spread = (result * (columns**2 - rows**2)).sum((1, 2))
     degrees = 0.5 * np.degrees(np.arctan2(2 * covariance, spread))
-    assert 9 < degrees.max() < 10.2
-    assert -10.2 < degrees.min() < -9
+    assert 9 * strength < degrees.max() < 10.2 * strength
+    assert -10.2 * strength < degrees.min() < -9 * strength
+
+
+def test_strong_is_affine_and_more():
+    images = noise((4, 1, 28, 28), 0)
+    strong = affine(images.float(), generator(0), STRONG)
+    assert torch.equal(augment(images, "strong", generator(0)), strong)
+    assert not torch.equal(augment(images, "affine", generator(0)), strong)
 
 
 def test_affine_keeps_the_form_of_what_is_not_square():
@@ -122,7 +132,7 @@ def test_affine_keeps_the_form_of_what_is_not_square():
     assert abs(covariance).max() < 0.5
 
 
-@pytest.mark.parametrize("kind", ["none", "shift", "affine"])
+@pytest.mark.parametrize("kind", ["none", "shift", "affine", "strong"])
 def test_augment_gives_float_pixels_and_repeats_itself(kind):
     images = noise((6, 3, 8, 9), 3)
     first, again = (augment(images, kind, generator(1)) for _ in range(2))

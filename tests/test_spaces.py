@@ -101,7 +101,23 @@ def test_networks_grow_with_the_budget(budget, times):
     chosen = SPACES["default"](trial, budget)
     limit = BASE_MULTIPLY_ADDS * times
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
-    assert ("double" in chosen) == (limit >= 4e6)
+    is_long = limit >= 4e6
+    assert ("double" in chosen) == is_long
+    assert ("augmentation" in trial.params) == (not is_long)
+
+
+def test_the_same_study_may_be_continued_with_a_longer_budget():
+    """Optuna refuses a categorical parameter whose choices change."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for budget in BUDGETS:
+        trial = study.ask()
+        default(trial, budget)
+        study.tell(trial, 0.5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_augmentation_of_long_budgets_is_strong(seed):
+    assert default(random_trial(seed), 2000.0)["augmentation"] == "strong"
 
 
 @pytest.mark.parametrize("seed", range(8))

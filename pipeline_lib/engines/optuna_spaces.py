@@ -16,7 +16,9 @@ BASE_MULTIPLY_ADDS = 1.3e6
 BASE_SECONDS = 150.0
 MOST_GROWTH = 16.0
 """Beyond, samples are a better use of the time than width is."""
-DOUBLE_FROM = 4e6
+LONG_FROM = 4e6
+"""What networks may cost where finals make tens of passes. There stages may be double, and
+augmentation is strong: rungs, too short to show what that is worth, would prefer shifts."""
 _DESCRIBING_TRIALS = 64
 
 
@@ -47,10 +49,12 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
         "batch_size": trial.suggest_categorical("batch_size", [64, 128]),
         "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
-        "augmentation": trial.suggest_categorical("augmentation", ["shift", "affine"]),
+        "augmentation": "strong",
     }
-    if limit >= DOUBLE_FROM:
+    if limit >= LONG_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
+    else:
+        chosen["augmentation"] = trial.suggest_categorical("augmentation", ["shift", "affine"])
     if chosen["optimizer"] == "adamw":
         chosen["lr"] = trial.suggest_float("adamw_lr", 3e-3, 2e-2, log=True)
         chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-3, 1e-1, log=True)
@@ -102,7 +106,6 @@ _DEEP = {
     "double": True,
     "conv3": 1.5,
     "batch_size": 128,
-    "augmentation": "affine",
     "dropout": 0.2,
     "adamw_lr": 5e-3,
 }
@@ -114,8 +117,9 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         return []
     grown = growth(budget_seconds)
     known: list[dict[str, Any]] = [_STRIDED, _EARLY_POOL]
-    if BASE_MULTIPLY_ADDS * grown >= DOUBLE_FROM:
-        known = [_DEEP, *({**prior, "double": False} for prior in known)]
+    if BASE_MULTIPLY_ADDS * grown >= LONG_FROM:
+        known = [_DEEP, *(prior | {"double": False} for prior in known)]
+        known = [{k: v for k, v in prior.items() if k != "augmentation"} for prior in known]
     return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]
 
 
