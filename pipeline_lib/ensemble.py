@@ -65,6 +65,9 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
     errors among thousands of images, one less is chance. So a mixture may err more often here than
     the best model alone; as a candidate like any other it then loses to it.
 
+    The models should be calibrated, or the loss prefers those that are surer of themselves, such as
+    one that was trained without label smoothing (Caruana et al. 2006).
+
     Args:
         chances: Probabilities (models, N, classes) that each model gives the images' classes.
         labels: The images' classes, (N,).
@@ -153,6 +156,7 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
     import torch
     from scipy.special import softmax
 
+    from pipeline_lib.calibration import fit_temperature
     from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
     from pipeline_lib.training import predict
@@ -163,19 +167,23 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
     sources = [trial.model for trial in models if trial.model]
     logits = [predict(load_model(source), images) for source in sources]  # each (N, classes)
     answers = {trial.label: own.numpy() for trial, own in zip(models, logits, strict=True)}
-    chances = np.stack([softmax(own.numpy().astype(np.float64), axis=1) for own in logits])
+    temperatures = [fit_temperature(own.numpy(), labels) for own in logits]
+    scaled = zip(logits, temperatures, strict=True)
+    chances = np.stack([softmax(own.numpy().astype(np.float64) / t, axis=1) for own, t in scaled])
     selection = select(chances, labels, most)
     weights = selection.weights
     if len(weights) == 1:
         return answers
-    mixed = combine([logits[place] for place in weights], list(weights.values())).numpy()
+    shares = (list(weights.values()), [temperatures[place] for place in weights])
+    mixed = combine([logits[place] for place in weights], *shares).numpy()
     trial = _trial(run, models, selection, float((mixed.argmax(1) == labels).mean()))
     known = [each.trial for each in stored(run)]
     same = [each for each in known if each.configuration == trial.configuration]
     if not same:
         seconds = time.time() - began
         trial = replace(trial, number=len(known), started=began, seconds=seconds)
-        save(run, Ensemble(trial, _members(models, selection)), [sources[i] for i in weights])
+        members = _members(models, temperatures, selection)
+        save(run, Ensemble(trial, members), [sources[i] for i in weights])
     answers[(same or [trial])[0].label] = mixed
     return answers
 
@@ -198,12 +206,15 @@ def _trial(run: Run, models: list[Trial], selection: Selection, accuracy: float)
     )
 
 
-def _members(models: list[Trial], selection: Selection) -> tuple[Member, ...]:
+def _members(
+    models: list[Trial], temperatures: list[float], selection: Selection
+) -> tuple[Member, ...]:
     return tuple(
         Member(
             label=models[place].label,
             title=models[place].title,
             weight=weight,
+            temperature=temperatures[place],
             alone=models[place].val_accuracy or 0.0,
             joined=selection.accuracies[selection.drawn.index(place)],
         )

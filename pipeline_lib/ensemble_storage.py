@@ -26,6 +26,9 @@ class Member:
     weight: float  # in (0, 1]
     alone: float  # its own validation accuracy, in [0, 1]
     joined: float  # that of the mixture once it was drawn for the first time
+    temperature: float = (
+        1.0  # > 0, which divides its logits; those kept by older versions have none
+    )
 
 
 @dataclass(frozen=True)
@@ -53,21 +56,25 @@ def save(run: Run, ensemble: Ensemble, sources: Sequence[Path]) -> None:
     from pipeline_lib.models.ensemble import KIND
     from pipeline_lib.models.ensemble import Ensemble as Network
 
-    weights = [member.weight for member in ensemble.members]
+    shares = ([m.weight for m in ensemble.members], [m.temperature for m in ensemble.members])
     described = [json.loads((source / ARCHITECTURE).read_text()) for source in sources]
     architecture = {
         "kind": KIND,
         "shape": described[0]["shape"],
         "classes": described[0]["classes"],
         "members": [
-            {"trial": member.label, "weight": member.weight, "architecture": own}
+            {
+                "trial": member.label,
+                "weight": member.weight,
+                "temperature": member.temperature,
+                "architecture": own,
+            }
             for member, own in zip(ensemble.members, described, strict=True)
         ],
     }
     directory = _directory(run) / f"{ensemble.trial.number:04d}"
-    save_model(
-        Network([load_model(source) for source in sources], weights), architecture, directory
-    )
+    network = Network([load_model(source) for source in sources], *shares)
+    save_model(network, architecture, directory)
     aside = directory / f".{_FILE}.{os.getpid()}"
     aside.write_text(json.dumps(asdict(ensemble), indent=1) + "\n")
     aside.replace(directory / _FILE)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline_lib import compare
 from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.ensemble_storage import Member, stored
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.run import Run
 from pipeline_lib.statistics import FoldComparison, compare_on_folds
@@ -26,8 +27,8 @@ _NO_CONFIGURATION = (
     "was not trained again on folds: the registry keeps its network, not how it was trained"
 )
 
-Mixture = Mapping[str, float]
-"""Weights by label of the trials that answer together; one of weight 1 is a model alone."""
+Mixture = tuple[Member, ...]
+"""Models that answer together; one of weight 1 is a model alone."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,24 @@ def compare_finalists(run: Run, trials: list[Trial], data: SearchData, champion:
     """
     folds = run.config.validation_folds
     by_label = {trial.label: trial for trial in trials}
-    mixtures = {trial.title: _mixture(trial) for trial in compare.finalists(trials)}
-    fit = {name: m for name, m in mixtures.items() if all(_is_ours(by_label[t]) for t in m)}
+    mixtures = {trial.title: _mixture(run, trial) for trial in compare.finalists(trials)}
+    fit = {n: m for n, m in mixtures.items() if all(_is_ours(by_label[each.label]) for each in m)}
     left_out = [f"{name} {_NOT_OURS}" for name in mixtures if name not in fit]
     left_out += [f"The {champion} {_NO_CONFIGURATION}"] if champion else []
     if len(fit) < 2:
         return Folded((), (*left_out, f"Nothing is compared on {folds} folds: that takes two"))
-    chosen = [by_label[label] for label in {label: 0 for m in fit.values() for label in m}]
+    chosen = [by_label[label] for label in dict.fromkeys(e.label for m in fit.values() for e in m)]
     _say_the_cost(run, chosen)
     accuracies, failed = _accuracies(run, data, fit, chosen)
     left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
     return Folded(compare_on_folds(accuracies), tuple(left_out))
 
 
-def _mixture(trial: Trial) -> Mixture:
-    if trial.engine != ENSEMBLE:
-        return {trial.label: 1.0}
-    return {label: float(weight or 0) for label, weight in trial.configuration.items()}
+def _mixture(run: Run, trial: Trial) -> Mixture:
+    if trial.engine == ENSEMBLE:
+        return next(each.members for each in stored(run) if each.trial.label == trial.label)
+    accuracy = trial.val_accuracy or 0.0
+    return (Member(trial.label, trial.title, 1.0, accuracy, accuracy),)
 
 
 def _is_ours(trial: Trial) -> bool:
@@ -108,7 +110,7 @@ def _accuracies(
         ]
         failed = _train(again, run.config.workers)
         for name, mixture in mixtures.items():
-            if not failed.keys() & mixture.keys():
+            if not failed.keys() & {member.label for member in mixture}:
                 accuracies[name] = [_accuracy(mixture, fold, place) for place, fold in folds]
     return accuracies, failed
 
@@ -170,6 +172,7 @@ def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
 
     split = fold.load()
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
-    logits = [predict(load_model(directory / label), images) for label in mixture]
-    answers = combine(logits, list(mixture.values())).argmax(1).numpy()
+    logits = [predict(load_model(directory / member.label), images) for member in mixture]
+    shares = ([member.weight for member in mixture], [member.temperature for member in mixture])
+    answers = combine(logits, *shares).argmax(1).numpy()
     return float((answers == split.labels[split.validation]).mean())

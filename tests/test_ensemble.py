@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline_lib import compare
+from pipeline_lib.calibration import fit_temperature
 from pipeline_lib.cleaning import Policy, clean
 from pipeline_lib.config import RunConfig
 from pipeline_lib.contest import hold
@@ -129,12 +130,17 @@ def test_models_that_err_far_more_often_are_not_in_the_library(trials):
 
 
 @given(st.integers(0, 2**20), st.lists(st.integers(1, 5), min_size=2, max_size=4))
-def test_the_mixture_is_the_weighted_mean_of_probabilities(seed, times):
+def test_the_mixture_is_the_weighted_mean_of_scaled_probabilities(seed, times):
     generator = torch.Generator().manual_seed(seed)
     logits = [torch.randn(7, 4, generator=generator) * 20 for _ in times]
     weights = [n / sum(times) for n in times]
-    wanted = sum(w * own.double().softmax(1) for w, own in zip(weights, logits, strict=True))
-    assert torch.allclose(combine(logits, weights).softmax(1).double(), wanted, atol=1e-5)
+    temperatures = [0.5 * n for n in times]
+    wanted = sum(
+        w * (own.double() / t).softmax(1)
+        for w, t, own in zip(weights, temperatures, logits, strict=True)
+    )
+    mixed = combine(logits, weights, temperatures)
+    assert torch.allclose(mixed.softmax(1).double(), wanted, atol=1e-5)
 
 
 def a_trial(directory: Path, engine: str, number: int, data: SearchData) -> Trial:
@@ -186,16 +192,21 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
     held_out = TrainingData.of(small_data.load())
     logits = predict(load_model(trial.model), held_out.val_images)
     alone = [predict(load_model(each.model), held_out.val_images) for each in members]
-    assert torch.equal(logits, combine(alone, list(trial.configuration.values())))
+    temperatures = [m.temperature for m in ensemble.members]
+    assert torch.equal(logits, combine(alone, list(trial.configuration.values()), temperatures))
+    labels = held_out.val_labels.numpy()
+    fitted = [fit_temperature(own.numpy(), labels) for own in alone]
+    assert temperatures == pytest.approx(fitted)
     assert np.array_equal(candidates.answers[trial.label], logits.numpy())
     assert trial.val_accuracy == accuracy_of(logits.numpy(), held_out.val_labels.numpy())
 
 
 def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_path):
     chosen = [trials[0], trials[5], trials[2]]
-    weights = (0.5, 0.3, 0.2)
+    shares = ((0.5, 0.3, 0.2), (1.0, 0.7, 3.0))  # weights and temperatures
     members = tuple(
-        Member(t.label, t.title, w, 0.1, 0.1) for t, w in zip(chosen, weights, strict=True)
+        Member(trial.label, trial.title, weight, 0.1, 0.1, temperature)
+        for trial, weight, temperature in zip(chosen, *shares, strict=True)
     )
     ensemble = Ensemble(Trial("first", ENSEMBLE, 0, TrialState.COMPLETE, {}), members)
     save(run, ensemble, [trial.model for trial in chosen])
@@ -204,7 +215,7 @@ def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_pat
     network = load_model(kept.trial.model)
     images = TrainingData.of(small_data.load()).val_images[:50]
     alone = [predict(load_model(trial.model), images) for trial in chosen]
-    assert torch.equal(predict(network, images), combine(alone, weights))
+    assert torch.equal(predict(network, images), combine(alone, *shares))
     assert torch.allclose(network(images), network(images.float()))
     save_model(network, json.loads((kept.trial.model / ARCHITECTURE).read_text()), tmp_path / "2")
     assert (tmp_path / "2" / WEIGHTS).read_bytes() == (kept.trial.model / WEIGHTS).read_bytes()

@@ -14,8 +14,10 @@ from scipy.stats import ttest_1samp
 from pipeline_lib import folds
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import stratified_folds
+from pipeline_lib.ensemble_storage import Ensemble, Member, save
 from pipeline_lib.folds import compare_finalists
 from pipeline_lib.home import Home
+from pipeline_lib.models import build_model, design, save_model
 from pipeline_lib.run import Run
 from pipeline_lib.statistics import compare_on_folds, corrected_t_test
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
@@ -116,13 +118,25 @@ TRIALS = [
 ]
 
 
-def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkeypatch):
+def keep(run, ensemble, tmp_path):
+    """Put it where the run keeps its ensembles, with any weights: folds train members again."""
+    architecture = design(ALIKE, (1, 28, 28), 10)
+    save_model(build_model(architecture), architecture, tmp_path / "any")
+    members = tuple(
+        Member(label, label, weight, 0.9, 0.9, temperature=1.5)
+        for label, weight in ensemble.configuration.items()
+    )
+    save(run, Ensemble(replace(ensemble, model=None), members), [tmp_path / "any"] * len(members))
+
+
+def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkeypatch, tmp_path):
     monkeypatch.setattr(folds, "TrialWorker", None)  # nothing is trained
     trials = [
         TRIALS[0],
         a_trial("autopytorch", 3, {}, 0.95),
         a_trial(ENSEMBLE, 0, {"optuna-0000": 0.5, "autopytorch-0003": 0.5}, 0.96),
     ]
+    keep(run, trials[-1], tmp_path)
     found = compare_finalists(run, trials, small_data, "champion v2")
     assert found.comparisons == ()
     said = found.sentences()
@@ -133,8 +147,9 @@ def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkey
 
 
 @pytest.mark.slow
-def test_finalists_are_trained_again_on_the_same_folds(run, small_data, caplog):
+def test_finalists_are_trained_again_on_the_same_folds(run, small_data, caplog, tmp_path):
     caplog.set_level("INFO", logger="automl")
+    keep(run, TRIALS[2], tmp_path)
     found = compare_finalists(run, TRIALS, small_data, "")
     assert found.left_out == ()
     (pair,) = found.comparisons
@@ -143,13 +158,14 @@ def test_finalists_are_trained_again_on_the_same_folds(run, small_data, caplog):
     assert any(pair.differences)
     assert "2 models are trained again on each of 2 folds" in caplog.text
     assert compare_finalists(run, TRIALS, small_data, "") == found
-    assert list(run.home.study("first").iterdir()) == []
+    assert [path.name for path in run.home.study("first").iterdir()] == [ENSEMBLE]
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_takes_only_its_own_models_out(run, small_data):
+def test_a_training_that_fails_takes_only_its_own_models_out(run, small_data, tmp_path):
     broken = ALIKE | {"optimizer": "adamw", "lr": float("inf")}
     trials = [TRIALS[0], a_trial("optuna", 1, broken, 0.8), TRIALS[2]]
+    keep(run, TRIALS[2], tmp_path)
     found = compare_finalists(run, trials, small_data, "")
     assert found.comparisons == ()
     assert "optuna-0001 could not be trained again: " in found.sentences()[0]

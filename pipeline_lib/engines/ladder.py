@@ -14,9 +14,9 @@ SEARCH_SHARE = 1 / 3
 _SHORT, _LONG = 40.0, 3600.0
 """Budgets below and from which there is a rung less or more. Networks grow along with the budget:
 were there more rungs in between, the first trials to climb them would use up the search."""
-_SIDE_FINALS = 3
-"""So many one after the other beside the longest, where each then has `_SIDE_SECONDS`."""
-_SIDE_SECONDS = 200.0
+_FINALS_IN_TURN = 3
+"""So many for each worker where each then has `_LEAST_SECONDS`, else one."""
+_LEAST_SECONDS = 200.0
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
@@ -55,14 +55,15 @@ class Ladder:
         """How long the search may run before finalists get their turn."""
         return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
 
-    def side_seconds(self, budget_seconds: float) -> float:
-        """How long a final takes that is not the best configuration's.
+    def final_seconds(self, budget_seconds: float) -> float:
+        """How long a final takes.
 
-        That one has all the time there is. Of the others several good ones, different and for an
-        ensemble, are worth more than one that trains as long.
+        Several that are different are worth more than one that trains as long: on validation images
+        it was no better, and they make an ensemble.
         """
         window = budget_seconds - self.search_seconds(budget_seconds)
-        return window / _SIDE_FINALS if window >= _SIDE_FINALS * _SIDE_SECONDS else window
+        has_room = window >= _FINALS_IN_TURN * _LEAST_SECONDS
+        return window / _FINALS_IN_TURN if has_room else window
 
     def final(self, reached: Rung, seconds_left: float, counted: bool) -> Final | None:
         """How long a finalist trains; None when too little time is left to pay.

@@ -180,10 +180,10 @@ class _Search:
     def _seconds_for_a_final(self, counted: bool) -> float:
         """How long the next final may take; 0 where there were enough."""
         left = self.request.deadline - time.monotonic()
-        side = self.ladder.side_seconds(self.request.budget_seconds)
-        if len(self.finalists) >= self.request.workers and (counted or left < side / 2):
+        usual = self.ladder.final_seconds(self.request.budget_seconds)
+        if len(self.finalists) >= self.request.workers and (counted or left < usual / 2):
             return 0.0
-        return left if counted or not self.finalists or left < 1.5 * side else side
+        return left if counted or left < 1.5 * usual else usual
 
     def _start(
         self,

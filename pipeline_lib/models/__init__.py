@@ -59,7 +59,9 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Module:
     if kind == ensemble.KIND:
         members = architecture["members"]
         networks = [build_model(member["architecture"]) for member in members]
-        return ensemble.Ensemble(networks, [member["weight"] for member in members])
+        weights = [member["weight"] for member in members]
+        temperatures = [member.get("temperature", 1.0) for member in members]  # older: none
+        return ensemble.Ensemble(networks, weights, temperatures)
     remedy = "it was written by another version of automl"
     raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
 

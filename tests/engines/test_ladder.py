@@ -59,7 +59,7 @@ def test_time_that_has_run_out_leaves_no_final(left):
 
 
 @given(st.floats(1, 1e6))
-def test_finals_beside_the_longest_share_the_time_where_it_is_long(budget):
+def test_finals_take_turns_where_there_is_time_for_it(budget):
     window = budget - LADDER.search_seconds(budget)
-    side = LADDER.side_seconds(budget)
-    assert side == window if window < 600 else side == pytest.approx(window / 3)
+    seconds = LADDER.final_seconds(budget)
+    assert seconds == window if window < 600 else seconds == pytest.approx(window / 3)
