@@ -209,16 +209,18 @@ def _trial(run: Run, models: list[Trial], selection: Selection, accuracy: float)
 def _members(
     models: list[Trial], temperatures: list[float], selection: Selection
 ) -> tuple[Member, ...]:
+    firsts = [selection.drawn.index(place) for place in selection.weights]
+    ends = [*firsts[1:], len(selection.drawn)]  # before the next joins
     return tuple(
         Member(
             label=models[place].label,
             title=models[place].title,
             weight=weight,
-            temperature=temperatures[place],
             alone=models[place].val_accuracy or 0.0,
-            joined=selection.accuracies[selection.drawn.index(place)],
+            joined=selection.accuracies[end - 1],
+            temperature=temperatures[place],
         )
-        for place, weight in selection.weights.items()
+        for (place, weight), end in zip(selection.weights.items(), ends, strict=True)
     )
 
 

@@ -25,7 +25,7 @@ class Member:
     title: str
     weight: float  # in (0, 1]
     alone: float  # its own validation accuracy, in [0, 1]
-    joined: float  # that of the mixture once it was drawn for the first time
+    joined: float  # that of the mixture with it, before the next joins
     temperature: float = (
         1.0  # > 0, which divides its logits; those kept by older versions have none
     )

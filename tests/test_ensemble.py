@@ -189,6 +189,8 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
         == max(each.val_accuracy for each in trials)
     )
 
+    assert ensemble.members[-1].joined == pytest.approx(trial.val_accuracy)
+
     held_out = TrainingData.of(small_data.load())
     logits = predict(load_model(trial.model), held_out.val_images)
     alone = [predict(load_model(each.model), held_out.val_images) for each in members]

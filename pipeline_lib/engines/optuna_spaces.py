@@ -83,7 +83,7 @@ def book(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
 
 SPACES: dict[str, Callable[[Suggests, float], dict[str, Any]]] = {"default": default, "book": book}
 
-_EARLY_POOL = {
+_EARLY_POOL: dict[str, Any] = {
     "multiply_adds": 7e5,
     "stem": "pool",
     "stem_kernel": 3,
@@ -94,7 +94,6 @@ _EARLY_POOL = {
     "optimizer": "adamw",
     "batch_size": 64,
     "label_smoothing": 0.05,
-    "augmentation": "shift",
     "adamw_lr": 1e-2,
     "adamw_weight_decay": 2e-2,
 }
@@ -116,10 +115,10 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
     if name != "default":
         return []
     grown = growth(budget_seconds)
-    known: list[dict[str, Any]] = [_STRIDED, _EARLY_POOL]
-    if BASE_MULTIPLY_ADDS * grown >= LONG_FROM:
-        known = [_DEEP, *(prior | {"double": False} for prior in known)]
-        known = [{k: v for k, v in prior.items() if k != "augmentation"} for prior in known]
+    if BASE_MULTIPLY_ADDS * grown < LONG_FROM:
+        known = [prior | {"augmentation": "shift"} for prior in (_STRIDED, _EARLY_POOL)]
+    else:
+        known = [_DEEP, *(prior | {"double": False} for prior in (_STRIDED, _EARLY_POOL))]
     return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]
 
 

@@ -33,7 +33,8 @@ class BookNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) raw pixels to (B, classes) log-probabilities."""
-        return self.layers(self.normalise(images))  # type: ignore[no-any-return]
+        chances: Tensor = self.layers(self.normalise(images))  # (B, classes), their logarithms
+        return chances
 
 
 def multiply_adds(architecture: dict[str, Any]) -> int:

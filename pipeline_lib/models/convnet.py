@@ -53,7 +53,8 @@ class ConvNet(nn.Module):
         """(B, C, H, W) raw pixels to (B, classes) logits."""
         x = self.normalise(images)  # (B, C, H, W)
         x = self.features(x)  # (B, last width, h, w)
-        return self.head(x)  # type: ignore[no-any-return]  # (B, classes)
+        logits: Tensor = self.head(x)  # (B, classes)
+        return logits
 
 
 def _stage(channels: int, conv: dict[str, Any]) -> list[nn.Module]:
