@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from pipeline_lib.augmentation import augment
 from pipeline_lib.data.prepared import Split
 from pipeline_lib.device import Device
+from pipeline_lib.emphasis import Emphasis
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
@@ -93,6 +94,7 @@ class Training:
     def _start(self) -> None:
         torch.manual_seed(self.seed)
         self.generator = torch.Generator(self.device.kind).manual_seed(self.seed)
+        self.emphasis = Emphasis(len(self.data.train), self.generator)
         self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
         self.model.to(self.device.kind)
         for module in self.model.modules():
@@ -120,15 +122,14 @@ class Training:
         curve: list[Epoch] = []
         seen, loss_sum = 0, torch.zeros((), device=self.device.kind)
         mark = interval = max(len(self.data.train), samples // _CURVE_POINTS)
-        for images, labels in self._batches(samples):  # (B, C, H, W) uint8, (B,)
+        for which in self._batches(samples):  # (B,)
             self._check()
             spent = (time.perf_counter() - began) / seconds if seconds else 0.0
             if spent >= 1 and seen:
                 break
             self._schedule(min(max(seen / samples, spent), 1.0))
-            loss = self._step(images, labels)
-            seen += len(labels)
-            loss_sum += loss * len(labels)
+            loss_sum += self._step(which) * len(which)
+            seen += len(which)
             if seen >= mark:
                 curve.append(self._point(curve, seen, loss_sum))
                 mark += interval
@@ -144,7 +145,10 @@ class Training:
         loss_sum.zero_()
         return Epoch(seen, mean_loss, self.evaluate())
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, which: Tensor) -> Tensor:
+        """Train on the samples (B,) of the training part; their mean loss."""
+        picked = self.data.train[which]
+        images, labels = self.data.images.index_select(0, picked), self.data.labels[picked]
         kind = str(self.configuration.get("augmentation", "none"))
         smoothing = float(self.configuration.get("label_smoothing") or 0.0)
         pixels = augment(images, kind, self.generator).contiguous(memory_format=torch.channels_last)
@@ -156,18 +160,18 @@ class Training:
             raise TrialFailure("training", f"diverged: the loss became {loss.item()}")
         loss.backward()
         self.optimizer.step()
+        self.emphasis.learn(which, logits.detach().float(), labels)
         return loss.detach()
 
-    def _batches(self, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled passes over the training part, until so many samples were given."""
+    def _batches(self, samples: int) -> Iterator[Tensor]:
+        """Places (B,) in the training part, pass by pass, until so many samples were given."""
         size = int(self.configuration["batch_size"])  # type: ignore[arg-type]
-        left = samples
+        left, number = samples, 0
         while left:
-            count, kind = len(self.data.train), self.device.kind
-            order = torch.randperm(count, generator=self.generator, device=kind)[:left]
-            for picked in self.data.train[order].split(size):  # (B,)
-                yield self.data.images.index_select(0, picked), self.data.labels[picked]
+            order = self.emphasis.order(0 if self._continues else number)[:left]
+            yield from order.split(size)
             left -= len(order)
+            number += 1
 
     def _schedule(self, progress: float) -> None:
         if self._continues:

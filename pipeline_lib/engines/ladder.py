@@ -14,9 +14,10 @@ SEARCH_SHARE = 1 / 3
 _SHORT, _LONG = 40.0, 3600.0
 """Budgets below and from which there is a rung less or more. Networks grow along with the budget:
 were there more rungs in between, the first trials to climb them would use up the search."""
-_FINALS_IN_TURN = 3
-"""So many for each worker where each then has `_LEAST_SECONDS`, else one."""
-_LEAST_SECONDS = 200.0
+_PASSES = 20
+"""So many passes over the training part are enough for a final: sixty were no better."""
+_FINALS_IN_TURN, _LEAST_SECONDS = 3, 200.0
+"""So many finals each worker trains at most, and not more than have so long each."""
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
@@ -55,15 +56,19 @@ class Ladder:
         """How long the search may run before finalists get their turn."""
         return budget_seconds * (SEARCH_SHARE if self.has_finals else 1.0)
 
-    def final_seconds(self, budget_seconds: float) -> float:
-        """How long a final takes.
-
-        Several that are different are worth more than one that trains as long: on validation images
-        it was no better, and they make an ensemble.
-        """
+    def shortest_final(self, budget_seconds: float) -> float:
+        """Seconds that a final takes at least, where its budget has room for several in turn."""
         window = budget_seconds - self.search_seconds(budget_seconds)
-        has_room = window >= _FINALS_IN_TURN * _LEAST_SECONDS
-        return window / _FINALS_IN_TURN if has_room else window
+        return min(window, max(window / _FINALS_IN_TURN, _LEAST_SECONDS))
+
+    def turn(self, reached: Rung, seconds_left: float, shortest: float, train_size: int) -> float:
+        """Seconds of the time left that a finalist takes; others in turn take the rest.
+
+        Several that are different are worth more than one that makes more passes than it needs:
+        they make an ensemble.
+        """
+        enough = _PASSES * train_size / reached.samples * reached.seconds
+        return seconds_left / max(1, round(seconds_left / max(enough, shortest)))
 
     def final(self, reached: Rung, seconds_left: float, counted: bool) -> Final | None:
         """How long a finalist trains; None when too little time is left to pay.

@@ -102,13 +102,14 @@ class _Search:
         stop: threading.Event,
     ) -> None:
         self.request = request
-        train_size = len(request.data.load().train)
-        self.ladder = Ladder.of(request.space, request.budget_seconds, train_size)
+        self.train_size = len(request.data.load().train)
+        self.ladder = Ladder.of(request.space, request.budget_seconds, self.train_size)
         self.study = open_study(request, self.ladder, sampler)
         self.queue = first_in_line(self.study, request)
         self.listen = listen
         self.stop = stop
         self.running: list[_Running] = []
+        self.ended: list[Trial] = []  # that nobody was told of yet
         self.conducted = 0
         self.finalists: list[int] = []
         self.best: dict[int, Trial] = {}
@@ -133,10 +134,17 @@ class _Search:
                 if self.stop.is_set():
                     break
                 self._fill()
+                self._tell_of_ended()
         finally:
             with ExitStack() as all_of_them:  # also where the disk takes no word of the first
+                all_of_them.callback(self._tell_of_ended)
                 for run in self.running:
                     all_of_them.callback(self._end_early, run, "the run was stopped")
+
+    def _tell_of_ended(self) -> None:
+        """Only when every worker is busy again: what a listener does would keep it waiting."""
+        while self.ended:
+            self.listen(self.ended.pop(0))
 
     def _fill(self) -> None:
         """Start trials until every worker is busy or nothing may start any more."""
@@ -164,26 +172,24 @@ class _Search:
         if any(run.trial.stage == "search" for run in self.running):
             return False  # Its outcome may still matter; it ends with the search time.
         counted = self.request.trials is not None and self.conducted >= self.request.trials
-        seconds = self._seconds_for_a_final(counted)
+        left = self.request.deadline - time.monotonic()
+        shortest = self.ladder.shortest_final(self.request.budget_seconds)
+        was_enough = len(self.finalists) >= self.request.workers
         contenders = [t for t in self.best.values() if t.number not in self.finalists]
-        if not self.ladder.has_finals or not seconds or not contenders:
+        if not self.ladder.has_finals or not contenders:
+            return False
+        if was_enough and (counted or left < shortest / 2):
             return False
         chosen = max(contenders, key=lambda trial: trial.val_accuracy or 0.0)
         self.finalists.append(chosen.number)
-        final = self.ladder.final(chosen.rungs[-1], seconds, counted)
+        reached = chosen.rungs[-1]
+        seconds = left if counted else self.ladder.turn(reached, left, shortest, self.train_size)
+        final = self.ladder.final(reached, seconds, counted)
         if final is None:
             return False
         self.study.enqueue_trial(self.study.trials[chosen.number].params)
         self._start(self.study.ask(), (final.samples,), final, note=f"of {chosen.label}")
         return True
-
-    def _seconds_for_a_final(self, counted: bool) -> float:
-        """How long the next final may take; 0 where there were enough."""
-        left = self.request.deadline - time.monotonic()
-        usual = self.ladder.final_seconds(self.request.budget_seconds)
-        if len(self.finalists) >= self.request.workers and (counted or left < usual / 2):
-            return 0.0
-        return left if counted or left < 1.5 * usual else usual
 
     def _start(
         self,
@@ -264,7 +270,7 @@ class _Search:
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
         self.study.tell(run.optuna_trial, value, state=_TOLD[state])
         self._remember(trial)
-        self.listen(trial)
+        self.ended.append(trial)
 
     def _remember(self, trial: Trial) -> None:
         if trial.stage == "search" and trial.rungs:

@@ -58,8 +58,25 @@ def test_time_that_has_run_out_leaves_no_final(left):
     assert LADDER.final(Rung(300, 0.9, 1.0), left, False) is None
 
 
-@given(st.floats(1, 1e6))
-def test_finals_take_turns_where_there_is_time_for_it(budget):
-    window = budget - LADDER.search_seconds(budget)
-    seconds = LADDER.final_seconds(budget)
-    assert seconds == window if window < 600 else seconds == pytest.approx(window / 3)
+@given(st.floats(1, 1e6), st.floats(1e-5, 0.1))
+def test_finals_in_turn_share_the_time_evenly(budget, seconds_a_sample):
+    """Three at most, as many as make twenty passes each, and none shorter than 200 s but alone."""
+    left = window = budget - LADDER.search_seconds(budget)
+    shortest = LADDER.shortest_final(budget)
+    reached = Rung(300, 0.9, 300 * seconds_a_sample)
+    turns = []
+    while left > shortest / 2:
+        turns.append(LADDER.turn(reached, left, shortest, train_size=54_000))
+        left -= turns[-1]
+    assert sum(turns) == pytest.approx(window)
+    assert turns == pytest.approx([window / len(turns)] * len(turns))
+    twenty_passes = 20 * 54_000 * seconds_a_sample
+    most = max(window / 3, 200, twenty_passes)
+    assert len(turns) == max(1, round(window / most))
+
+
+def test_on_a_fast_machine_long_budgets_have_three_finals_in_turn_and_on_a_slow_one_one():
+    left, shortest = 1333.0, LADDER.shortest_final(2000.0)
+    for seconds, turns in ((0.11, 3), (0.22, 2), (0.4, 1)):
+        reached = Rung(300, 0.9, seconds)
+        assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
