@@ -125,6 +125,11 @@ class TestOptunaEngine(EngineContract):
         others = [trial for trial in trials if trial.number != killed[0]]
         assert any(trial.state == TrialState.COMPLETE for trial in others)
 
+    def test_no_worker_waits_while_somebody_listens_to_an_end(self, engine, make_request, tmp_path):
+        done = run_search(engine, make_request(tmp_path, trials=2, workers=1))
+        told = [(trial.number, trial.state == TrialState.RUNNING) for trial in done.heard]
+        assert told.index((1, True)) < told.index((0, False))
+
 
 @pytest.fixture
 def request_in(tiny_data, tmp_path):
