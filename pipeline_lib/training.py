@@ -147,8 +147,7 @@ class Training:
 
     def _step(self, which: Tensor) -> Tensor:
         """Train on the samples (B,) of the training part; their mean loss."""
-        picked = self.data.train[which]
-        images, labels = self.data.images.index_select(0, picked), self.data.labels[picked]
+        images, labels = self._pick(which)
         kind = str(self.configuration.get("augmentation", "none"))
         smoothing = float(self.configuration.get("label_smoothing") or 0.0)
         pixels = augment(images, kind, self.generator).contiguous(memory_format=torch.channels_last)
@@ -162,6 +161,11 @@ class Training:
         self.optimizer.step()
         self.emphasis.learn(which, logits.detach().float(), labels)
         return loss.detach()
+
+    def _pick(self, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) uint8 and labels (B,) at these places (B,) in the training part."""
+        picked = self.data.train[which]
+        return self.data.images.index_select(0, picked), self.data.labels[picked]
 
     def _batches(self, samples: int) -> Iterator[Tensor]:
         """Places (B,) in the training part, pass by pass, until so many samples were given."""

@@ -37,7 +37,8 @@ def test_the_same_seed_gives_the_same_pass(seed, number):
 def test_late_passes_take_samples_by_the_rank_of_their_losses(seed):
     """Weights are squares of ranks: of four quarters, each is taken more often than the last."""
     taught = emphasis(4000, seed)
-    losses = torch.arange(4000)[torch.randperm(4000)] / 1000 + 1e-3
+    shuffled = torch.randperm(4000, generator=torch.Generator().manual_seed(seed))
+    losses = shuffled / 1000 + 1e-3
     teach(taught, losses)
     hard = losses[taught.order(WHOLE_PASSES)]
     taken = [int(((hard >= low) & (hard < low + 1)).sum()) / 1000 for low in range(4)]
