@@ -63,7 +63,10 @@ def in_mount(mount, *commands):
 
 @needs_mounts
 def test_a_disk_that_fills_up_loses_no_trial_and_a_later_run_goes_on(tiny_data, tmp_path):
-    """The home is a file system of 24 MB; what is left of it goes after the second trial."""
+    """The home is a file system of 24 MB; what is left of it goes after the second trial.
+
+    The third has begun by then: ends are told when every worker is busy again.
+    """
     home, filler = Home(tmp_path / "home"), tmp_path / "home" / "filler"
     home.root.mkdir()
     saved = tmp_path / "saved"
@@ -79,9 +82,10 @@ def test_a_disk_that_fills_up_loses_no_trial_and_a_later_run_goes_on(tiny_data, 
     assert done.returncode == 0, done.stderr
     full, later = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert "No space left on device" in full["error"]
-    assert [trial["number"] for trial in full["trials"]] == [0, 1]
+    assert [trial["number"] for trial in full["trials"]] == [0, 1, 2]
+    assert [trial["state"] for trial in full["trials"]][2] == "failed"
     assert later["error"] == ""
-    assert later["trials"][:2] == full["trials"]
+    assert later["trials"][:3] == full["trials"]
     numbers = [trial["number"] for trial in later["trials"]]
     assert len(numbers) >= 5
     assert recorded(Home(saved)) == numbers

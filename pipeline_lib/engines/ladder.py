@@ -14,8 +14,8 @@ SEARCH_SHARE = 1 / 3
 _SHORT, _LONG = 40.0, 3600.0
 """Budgets below and from which there is a rung less or more. Networks grow along with the budget:
 were there more rungs in between, the first trials to climb them would use up the search."""
-_PASSES = 20
-"""So many passes over the training part are enough for a final: sixty were no better."""
+_PASSES = 8
+"""So many passes' worth of samples are enough for a final: three times as many were no better."""
 _FINALS_IN_TURN, _LEAST_SECONDS = 3, 200.0
 """So many finals each worker trains at most, and not more than have so long each."""
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after

@@ -14,7 +14,7 @@ from pipeline_lib.errors import ConfigurationError
 BASE_MULTIPLY_ADDS = 1.3e6
 """What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
 BASE_SECONDS = 150.0
-MOST_GROWTH = 16.0
+MOST_GROWTH = 8.0
 """Beyond, samples are a better use of the time than width is."""
 LONG_FROM = 4e6
 """What networks may cost where finals make tens of passes. There stages may be double, and
