@@ -30,10 +30,15 @@ def cold_home(home: Home) -> Iterator[Home]:
         try:
             yield cold
         finally:
-            server = cold.prefect / "background"  # locked while the run's server lives
-            if server.exists():
-                with server.open() as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            wait_for_server(cold)
+
+
+def wait_for_server(home: Home) -> None:
+    """Until the Prefect server that the runs of this home shared has ended."""
+    server = home.prefect / "background"  # locked while it lives
+    if server.exists():
+        with server.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def run_json(command: Sequence[str], home: Home) -> list[dict[str, Any]]:

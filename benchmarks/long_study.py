@@ -12,11 +12,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cold_run import cold_home, run_json
+from benchmarks.cold_run import cold_home, run_json, wait_for_server
 from pipeline_lib.engines import ladder
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.optuna_storage import read_trials
@@ -30,31 +31,41 @@ _DEADLINE_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Study:
-    """What a long study did, and took."""
+    """What a long study did, or a part of it, and took."""
 
     seconds: float  # from the first trial to the end of the search
     peak_mib: float  # of the process that owns the study
     trials: list[Trial]
 
 
-def run_long_study(
-    home: Home, trials: int, workers: int, budget_seconds: float, base_samples: int
-) -> Study:
-    """Conduct it in a process and a home of its own.
+@contextmanager
+def long_study(
+    home: Home, workers: int, budget_seconds: float, base_samples: int
+) -> Iterator[Callable[[int], Study]]:
+    """A study in a home of its own; each call conducts so many search trials more.
+
+    Every call is a process, and nothing of it is left running when it returns.
 
     Args:
         home: Has the data.
-        trials: Search trials to conduct.
         workers: Trials at a time.
         budget_seconds: That of the run whose networks and rungs these are.
         base_samples: Samples at the lowest rung.
     """
     command = [sys.executable, "-m", "benchmarks.long_study"]
-    numbers = (trials, workers, budget_seconds, base_samples)
+    seen: set[int] = set()
     with cold_home(home) as cold:
-        said, own = run_json([*command, *map(str, numbers)], cold)
-        found = read_trials(cold.study(_NAME) / "optuna", _NAME)
-    return Study(said["seconds"]["search"], own["peak_mib"], found)
+
+        def conduct(trials: int) -> Study:
+            numbers = (trials, workers, budget_seconds, base_samples)
+            said, own = run_json([*command, *map(str, numbers)], cold)
+            wait_for_server(cold)
+            found = read_trials(cold.study(_NAME) / "optuna", _NAME)
+            new = [trial for trial in found if trial.number not in seen]
+            seen.update(trial.number for trial in new)
+            return Study(said["seconds"]["search"], own["peak_mib"], new)
+
+        yield conduct
 
 
 def peak_memory() -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.long_study import peak_memory, run_long_study
+from benchmarks.long_study import long_study, peak_memory
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.config import available_cores
 from pipeline_lib.data.prepared import SearchData
@@ -118,7 +118,8 @@ def _train(data: SearchData) -> dict[str, float]:
 
 def _study(bench: Bench, count: int, base_samples: int) -> dict[str, float]:
     workers = available_cores()
-    study = run_long_study(bench.home, count, workers, _BUDGET, base_samples)
+    with long_study(bench.home, workers, _BUDGET, base_samples) as conduct:
+        study = conduct(count)
     trained = sum(rung.seconds for trial in study.trials for rung in trial.rungs)
     return {
         "trials": len(study.trials),

@@ -83,7 +83,7 @@ def draw(
     Raises:
         UserError: There is no program to draw with, or it refused.
     """
-    dot = _find_dot()
+    dot = find_dot()
     source = _dot_source(_trace(model, image_shape), stem)
     svg = _without_comments(_run(dot, source, "-Tsvg"))
     png = _run(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
@@ -245,8 +245,12 @@ def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "scalar"
 
 
-def _find_dot() -> Path:
-    """The system's `dot`, else the port that was installed with this package."""
+def find_dot() -> Path:
+    """The system's `dot`, else the port that was installed with this package.
+
+    Raises:
+        UserError: There is neither.
+    """
     beside_python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     found = shutil.which("dot") or shutil.which(_PORTED_DOT, path=beside_python)
     if found is None:

@@ -18,6 +18,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.data.raw_files import check_files
+from pipeline_lib.drawing import find_dot
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable
@@ -46,8 +47,10 @@ class Run:
         Raises:
             DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
+            UserError: There is no program to draw the winner with.
         """
         check_data(config)
+        find_dot()
         home.ensure_writable()
         return cls(config, name or config.name or made_up_name(config.dataset), home)
 

@@ -18,8 +18,11 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from torch import nn
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.drawing import draw
 from pipeline_lib.errors import UserError
+from pipeline_lib.home import Home
+from pipeline_lib.run import Run
 
 SVG = "{http://www.w3.org/2000/svg}"
 IMAGE_SHAPE = (1, 28, 28)
@@ -236,6 +239,8 @@ def test_without_any_dot_one_line_says_what_to_install(tmp_path, monkeypatch):
         "drawing: neither dot nor graphviz-pure was found; "
         "install Graphviz, or the Python package graphviz-pure"
     )
+    with pytest.raises(UserError, match="neither dot nor"):  # not when the search is over
+        Run.begin(RunConfig(), Home(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 

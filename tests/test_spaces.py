@@ -95,7 +95,9 @@ def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
     assert not any(name.startswith(("adamw_", "sgd_")) for name in chosen)
 
 
-@pytest.mark.parametrize(("budget", "times"), [(1.0, 1), (150.0, 1), (300.0, 2), (750.0, 5), (2000.0, 8)])
+@pytest.mark.parametrize(
+    ("budget", "times"), [(1.0, 1), (150.0, 1), (300.0, 2), (750.0, 5), (2000.0, 8)]
+)
 def test_networks_grow_with_the_budget(budget, times):
     trial = random_trial(0)
     chosen = SPACES["default"](trial, budget)

@@ -109,7 +109,7 @@ def test_pickles_planted_in_prefects_storage_are_never_read(fresh_home, tmp_path
     assert canary.is_dir(), done.stderr  # the poison works
     canary.rmdir()
 
-    arguments = ["run", "mnist", "--engine", "optuna", "--workers", "1", "--budget", "60s"]
+    arguments = ["run", "mnist", "--engine", "optuna", "--workers", "1", "--budget", "15s"]
     done = python(RUN, fresh_home, *arguments, PREFECT_RESULTS_PERSIST_BY_DEFAULT="true")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "seen: []" in done.stdout
