@@ -96,7 +96,7 @@ def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
 
 
 @pytest.mark.parametrize(
-    ("budget", "times"), [(1.0, 1), (150.0, 1), (300.0, 2), (750.0, 5), (2000.0, 8)]
+    ("budget", "times"), [(1.0, 1), (150.0, 1), (300.0, 2), (750.0, 5), (2000.0, 6.5)]
 )
 def test_networks_grow_with_the_budget(budget, times):
     trial = random_trial(0)
@@ -105,7 +105,8 @@ def test_networks_grow_with_the_budget(budget, times):
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     is_long = limit >= 4e6
     assert ("double" in chosen) == is_long
-    assert ("augmentation" in trial.params) == (not is_long)
+    for name in ("augmentation", "label_smoothing"):
+        assert (name in trial.params) == (not is_long)
 
 
 def test_the_same_study_may_be_continued_with_a_longer_budget():
@@ -118,8 +119,9 @@ def test_the_same_study_may_be_continued_with_a_longer_budget():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_augmentation_of_long_budgets_is_strong(seed):
-    assert default(random_trial(seed), 2000.0)["augmentation"] == "strong"
+def test_what_rungs_cannot_judge_is_settled_for_long_budgets(seed):
+    chosen = default(random_trial(seed), 2000.0)
+    assert (chosen["augmentation"], chosen["label_smoothing"]) == ("strong", 0.05)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -11,14 +11,18 @@ from typing import Any, Protocol
 
 from pipeline_lib.errors import ConfigurationError
 
-BASE_MULTIPLY_ADDS = 1.3e6
+BASE_MULTIPLY_ADDS = 1.6e6
 """What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
 BASE_SECONDS = 150.0
-MOST_GROWTH = 8.0
+MOST_GROWTH = 6.5
 """Beyond, samples are a better use of the time than width is."""
 LONG_FROM = 4e6
-"""What networks may cost where finals make tens of passes. There stages may be double, and
-augmentation is strong: rungs, too short to show what that is worth, would prefer shifts."""
+"""What networks may cost where finals make ten passes. There stages may be double, augmentation
+is strong and labels are smoothed: rungs, too short to show what that is worth, would do without."""
+_SHORT_ONLY: dict[str, list[Any]] = {
+    "label_smoothing": [0.0, 0.05, 0.1],
+    "augmentation": ["shift", "affine"],
+}
 _DESCRIBING_TRIALS = 64
 
 
@@ -48,13 +52,14 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         "dropout": trial.suggest_float("dropout", 0.0, 0.3),
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
         "batch_size": trial.suggest_categorical("batch_size", [64, 128]),
-        "label_smoothing": trial.suggest_categorical("label_smoothing", [0.0, 0.05, 0.1]),
+        "label_smoothing": 0.05,
         "augmentation": "strong",
     }
     if limit >= LONG_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
     else:
-        chosen["augmentation"] = trial.suggest_categorical("augmentation", ["shift", "affine"])
+        for name, choices in _SHORT_ONLY.items():
+            chosen[name] = trial.suggest_categorical(name, choices)
     if chosen["optimizer"] == "adamw":
         chosen["lr"] = trial.suggest_float("adamw_lr", 3e-3, 2e-2, log=True)
         chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-3, 1e-1, log=True)
@@ -84,7 +89,7 @@ def book(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
 SPACES: dict[str, Callable[[Suggests, float], dict[str, Any]]] = {"default": default, "book": book}
 
 _EARLY_POOL: dict[str, Any] = {
-    "multiply_adds": 7e5,
+    "multiply_adds": 8.5e5,
     "stem": "pool",
     "stem_kernel": 3,
     "conv3": 2.0,
@@ -93,14 +98,13 @@ _EARLY_POOL: dict[str, Any] = {
     "dropout": 0.1,
     "optimizer": "adamw",
     "batch_size": 64,
-    "label_smoothing": 0.05,
     "adamw_lr": 1e-2,
     "adamw_weight_decay": 2e-2,
 }
 _STRIDED = {**_EARLY_POOL, "stem": "stride", "stem_kernel": 5, "dropout": 0.0, "adamw_lr": 6e-3}
 _DEEP = {
     **_EARLY_POOL,
-    "multiply_adds": 1.26e6,
+    "multiply_adds": 1.55e6,
     "padding": "same",
     "double": True,
     "conv3": 1.5,
@@ -116,7 +120,8 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         return []
     grown = growth(budget_seconds)
     if BASE_MULTIPLY_ADDS * grown < LONG_FROM:
-        known = [prior | {"augmentation": "shift"} for prior in (_STRIDED, _EARLY_POOL)]
+        short = {"label_smoothing": 0.05, "augmentation": "shift"}
+        known = [prior | short for prior in (_STRIDED, _EARLY_POOL)]
     else:
         known = [_DEEP, *(prior | {"double": False} for prior in (_STRIDED, _EARLY_POOL))]
     return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]

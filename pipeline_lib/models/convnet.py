@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 WIDTH_STEP = 4
+_REGISTER = 16
+"""Kernels take so many channels at a time, on the CPU and on tensor cores: 24 cost what 32 do."""
 
 
 class Normalise(nn.Module):
@@ -106,7 +108,8 @@ def design(configuration: dict[str, Any], shape: Sequence[int], classes: int) ->
     """The widest architecture of the configuration's form within its multiply-adds.
 
     Widths follow from `multiply_adds`, so that every proposal fits the size it was asked for and
-    the seconds that a rung takes can be foretold. Stages grow by two, as in VGG.
+    the seconds that a rung takes can be foretold. Stages grow by two, as in VGG, or nearly:
+    widths are whole registers.
     """
     best = None
     for base in range(WIDTH_STEP, 513, WIDTH_STEP):
@@ -130,15 +133,21 @@ def _convolutions(configuration: dict[str, Any], base: int) -> Iterator[dict[str
     strided = configuration["stem"] == "stride"
     kernel = configuration["stem_kernel"]
     double = configuration.get("double", False)
-    slim = max(WIDTH_STEP, 3 * base // 4 // WIDTH_STEP * WIDTH_STEP)
     plain = {"kernel": 3, "stride": 1, "same": same, "pool": False}
     if double:
-        yield plain | {"width": slim, "kernel": kernel}
+        yield plain | {"width": _whole(0.75 * base), "kernel": kernel}
         kernel = 3
     stride = 2 if strided else 1
-    yield plain | {"width": base, "kernel": kernel, "stride": stride, "pool": not strided}
+    wide = {"width": _whole(base), "kernel": kernel, "stride": stride, "pool": not strided}
+    yield plain | wide
     if double:
-        yield plain | {"width": 2 * slim}
-    yield plain | {"width": 2 * base, "pool": True}
+        yield plain | {"width": _whole(1.5 * base)}
+    yield plain | {"width": _whole(2 * base), "pool": True}
     if configuration["conv3"]:
-        yield plain | {"width": int(configuration["conv3"] * 2 * base)}
+        yield plain | {"width": _whole(configuration["conv3"] * 2 * base)}
+
+
+def _whole(width: float) -> int:
+    """The nearest number of channels that fills registers, or half or a quarter of one."""
+    step = next((s for s in (_REGISTER, _REGISTER // 2) if width >= 0.75 * s), _REGISTER // 4)
+    return max(step, int(width / step + 0.5) * step)
