@@ -22,8 +22,6 @@ from pipeline_lib.models import (
     save_model,
 )
 
-SMALLEST = convnet.WIDTH_STEP
-
 CONVNET = {
     "multiply_adds": 3e5,
     "stem": "stride",
@@ -116,7 +114,7 @@ def test_a_convnet_is_the_widest_within_its_multiply_adds(configuration, shape):
     architecture = design(configuration, shape, 10)
     all_of_them = [
         dict(architecture, convolutions=list(convnet._convolutions(configuration, base)))
-        for base in range(SMALLEST, 257, SMALLEST)
+        for base in convnet.BASE_WIDTHS
     ]
     sizes = [multiply_adds(each) for each in all_of_them]
     fitting = [size for size in sizes if size <= configuration["multiply_adds"]]
@@ -124,9 +122,9 @@ def test_a_convnet_is_the_widest_within_its_multiply_adds(configuration, shape):
 
 
 @settings(max_examples=50)
-@given(convnets, st.integers(1, 128))
-def test_widths_fill_registers(configuration, quarter):
-    for convolution in convnet._convolutions(configuration, 4 * quarter):
+@given(convnets, st.sampled_from(convnet.BASE_WIDTHS))
+def test_widths_fill_registers(configuration, base):
+    for convolution in convnet._convolutions(configuration, base):
         width = convolution["width"]
         assert width % 16 == 0 or width in (4, 8)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WIDTH_STEP = 4
+BASE_WIDTHS = range(4, 513, 2)
 _REGISTER = 16
 """Kernels take so many channels at a time, on the CPU and on tensor cores: 24 cost what 32 do."""
 
@@ -112,7 +112,7 @@ def design(configuration: dict[str, Any], shape: Sequence[int], classes: int) ->
     widths are whole registers.
     """
     best = None
-    for base in range(WIDTH_STEP, 513, WIDTH_STEP):
+    for base in BASE_WIDTHS:
         candidate = {
             "kind": "convnet",
             "shape": list(shape),
@@ -148,6 +148,8 @@ def _convolutions(configuration: dict[str, Any], base: int) -> Iterator[dict[str
 
 
 def _whole(width: float) -> int:
-    """The nearest number of channels that fills registers, or half or a quarter of one."""
-    step = next((s for s in (_REGISTER, _REGISTER // 2) if width >= 0.75 * s), _REGISTER // 4)
-    return max(step, int(width / step + 0.5) * step)
+    """The nearest number of channels that fills registers; a half or a quarter of one if asked."""
+    for part in (_REGISTER // 4, _REGISTER // 2):
+        if width <= part:
+            return part
+    return max(1, int(width / _REGISTER + 0.5)) * _REGISTER
