@@ -1,7 +1,8 @@
 """Part 5: what tracking, Prefect and storage add to bare training of the same configurations.
 
-The study goes on in parts, and the bare training of each follows it at once: a machine drifts by
-more within half an hour than what is measured here.
+The study goes on in parts, and the bare training of each follows it at once, since a machine
+drifts. It may by more than what is measured here, even so; the share of the workers' time that
+went into trainings does not see that, nor what slows the trainings themselves down.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.long_study import long_study
-from benchmarks.replay import Climb, replay
+from benchmarks.replay import Climb, Replayed, replay
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.config import available_cores
 from pipeline_lib.engines.ladder import BASE_SAMPLES
@@ -21,7 +22,7 @@ from pipeline_lib.engines.optuna_engine import trial_seed
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, design, save_model
 from pipeline_lib.tracking import Recorder
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import Rung, Trial
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,15 @@ def measure(bench: Bench, size: Size) -> Result:
     """The whole flow, and in turns the rungs it recorded once more with worker processes alone."""
     workers = available_cores()
     trials: list[Trial] = []
+    rungs: list[Rung] = []
     peaks, seconds, bare = [], [], []
     with long_study(bench.home, workers, size.budget, size.base_samples) as conduct:
         for _ in range(size.parts):
             part = conduct(size.trials // size.parts)
             seconds.append(part.seconds)
-            bare.append(_bare_seconds(bench, part.trials, workers))
+            again = _replay(bench, part.trials, workers)
+            bare.append(again.seconds)
+            rungs += again.rungs
             trials += part.trials
             peaks.append(part.peak_mib)
     return {
@@ -58,19 +62,27 @@ def measure(bench: Bench, size: Size) -> Result:
         "bare_seconds": sum(bare),
         "overhead": sum(seconds) / sum(bare) - 1,
         "overhead_of_parts": [a / b - 1 for a, b in zip(seconds, bare, strict=True)],
+        "study_training": _share([r for t in trials for r in t.rungs], sum(seconds) * workers),
+        "bare_training": _share(rungs, sum(bare) * workers),
         "seconds_per_trial_added": (sum(seconds) - sum(bare)) * workers / len(trials),
         "record_milliseconds": 1000 * _record_seconds(bench, trials),
         "peak_mib": max(peaks),
     }
 
 
-def _bare_seconds(bench: Bench, trials: list[Trial], workers: int) -> float:
-    """What their trainings take without anything around them."""
-    seconds = 0.0
+def _replay(bench: Bench, trials: list[Trial], workers: int) -> Replayed:
+    """Their trainings without anything around them."""
+    seconds: float = 0.0
+    rungs: tuple[Rung, ...] = ()
     for stage in ("search", "final"):  # finals wait for the last of the search
         ordered = sorted((t for t in trials if t.stage == stage), key=lambda t: t.started)
-        seconds += replay(bench.data, [_climb(t) for t in ordered if t.rungs], workers).seconds
-    return seconds
+        again = replay(bench.data, [_climb(t) for t in ordered if t.rungs], workers)
+        seconds, rungs = seconds + again.seconds, rungs + again.rungs
+    return Replayed(seconds, rungs)
+
+
+def _share(rungs: list[Rung], of_seconds: float) -> float:
+    return sum(rung.seconds for rung in rungs) / of_seconds
 
 
 def _record_seconds(bench: Bench, trials: list[Trial]) -> float:
