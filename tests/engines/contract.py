@@ -259,7 +259,8 @@ class EngineContract:
     def test_a_killed_parent_leaves_no_process_and_its_trial_runs_once_more(
         self, engine, searched, make_request, tmp_path
     ):
-        request = make_request(tmp_path, trials=50, workers=1)
+        later = time.monotonic() + 600  # the search goes on until the kill, however slow it is
+        request = make_request(tmp_path, trials=50, workers=1, deadline=later)
         finished = kill_in_the_middle(engine, request)
         left = engine.trials(request)
         assert finished <= {trial.number for trial in left}
@@ -279,23 +280,27 @@ class EngineContract:
 
 
 def kill_in_the_middle(engine: Engine, request: SearchRequest) -> set[int]:
-    """Search in a process of its own; SIGKILL it in its second trial. Returns the ended trials."""
+    """Search in a process of its own; SIGKILL it in its second trial. Returns the ended trials.
+
+    The end of the first may be told when the second runs already.
+    """
     pickled = pickle.dumps((engine, request)).hex()
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", _SEARCH, pickled]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
     with process:
-        finished = set()
+        first, _ = process.stdout.readline().split()
+        said = []
         for line in process.stdout:
-            number, state = line.split()
-            if state != "running":
-                finished.add(int(number))
-            elif finished and int(number) not in finished:
+            said.append(line.split())
+            number, state = said[-1]
+            if state == "running" and number != first:
                 break
         time.sleep(0.3)  # until the training is under way
         descendants = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-    assert descendants, "nothing was running"
-    _, alive = psutil.wait_procs(descendants, timeout=60)
-    assert not alive
-    return finished
+        assert descendants, "nothing was running"
+        _, alive = psutil.wait_procs(descendants, timeout=60)
+        assert not alive
+        said += map(str.split, process.stdout)
+    return {int(number) for number, state in said if state != "running"}
