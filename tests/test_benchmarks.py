@@ -167,7 +167,7 @@ def test_whole_runs_are_measured(bench, tmp_path):
     """The parts that start the command line, on all of MNIST."""
     sizes = {
         "time-to": time_to.Size(budgets=(6.0,), seeds=1, served=6.0),
-        "overhead": overhead.Size(trials=4, parts=2, base_samples=100),
+        "overhead": overhead.Size(trials=3, parts=1, base_samples=100),
         "scaling": scaling.Size((200,), (32,), 200, (3,), base_samples=100),
     }
     for part, size in sizes.items():

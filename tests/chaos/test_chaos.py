@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: ten kills of real runs, and nothing is lost."""
+"""The short form of `make chaos`: six kills of real runs, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = [
     pytest.mark.long,
 ]
 
-KILLS = 10
+KILLS = 6
 AWAY_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
 def chaos(mnist, test_home, tmp_path_factory):
-    """A home in which a study was killed ten times and then ended."""
+    """A home in which a study was killed six times and then ended."""
     home = Home(tmp_path_factory.mktemp("chaos") / "home")
     home.root.mkdir()
     with pytest.MonkeyPatch.context() as patch:
