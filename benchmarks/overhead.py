@@ -27,8 +27,7 @@ from pipeline_lib.trial import Rung, Trial
 
 @dataclass(frozen=True)
 class Size:
-    """Trials of the study and its parts, samples at its lowest rung, and the seconds of a run it
-    is like."""
+    """Trials of the study, its parts, its lowest rung, and the seconds of a run it is like."""
 
     trials: int
     parts: int

@@ -59,10 +59,11 @@ def accuracy_axis(accuracies: Iterable[float], title: str = "validation accuracy
 
 
 def log_axis(values: Iterable[float], title: str = "", labels: int = 6) -> Figure:
-    """A logarithmic x axis with so many labels at most: powers of ten, or in between."""
+    """A logarithmic x axis with one to so many labels: powers of ten, or in between."""
     low, high = min(values := list(values)), max(values)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 2, 5), range(1, 10)):
+    tenths = [tenth / 10 for tenth in range(10, 100)]  # one at least is near any value
+    for steps in ((1,), (1, 2, 5), range(1, 10), tenths):
         ticks = [step * 10.0**power for power in powers for step in steps]
         shown = [tick for tick in ticks if low / 1.1 <= tick <= high * 1.1]
         if len(shown) > 2:

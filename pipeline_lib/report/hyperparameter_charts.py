@@ -28,6 +28,7 @@ from pipeline_lib.report.hyperparameters import (
     comparable,
     hyperparameters,
     importances,
+    number,
 )
 from pipeline_lib.trial import Trial
 
@@ -206,7 +207,7 @@ def _spread(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float]
 
 
 def _on_scale(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float], Figure]:
-    numbers = [float(value) for value in values]  # type: ignore[arg-type]
+    numbers = [number(value) for value in values]
     if axis.kind == "log":
         return numbers, log_axis(numbers, labels=3)
     return numbers, {"nticks": 4, "tickangle": 0}
@@ -225,8 +226,8 @@ def _position(axis: Hyperparameter, value: object) -> float | None:
     if axis.kind == "category":
         return choices.index(value) / (len(choices) - 1)
     scale = math.log if axis.kind == "log" else float
-    low, high = scale(choices[0]), scale(choices[-1])  # type: ignore[arg-type]
-    return (scale(value) - low) / (high - low)  # type: ignore[arg-type]
+    low, high = scale(number(choices[0])), scale(number(choices[-1]))
+    return (scale(number(value)) - low) / (high - low)
 
 
 def _positions(axis: Hyperparameter) -> list[float | None]:
@@ -245,6 +246,6 @@ def _ticks(axis: Hyperparameter) -> list[tuple[float, str]]:
     choices = axis.choices
     if axis.kind == "category":
         return [(_position(axis, value) or 0.0, short(value)) for value in choices]
-    low, high = float(choices[0]), float(choices[-1])  # type: ignore[arg-type]
+    low, high = number(choices[0]), number(choices[-1])
     middle = math.sqrt(low * high) if axis.kind == "log" else (low + high) / 2
     return [(0.0, rounded(low)), (0.5, rounded(middle)), (1.0, rounded(high))]

@@ -104,7 +104,7 @@ def importances(varied: Sequence[Hyperparameter], accuracies: Sequence[float]) -
 
 
 def _kind(present: Collection[object]) -> str:
-    numbers = [float(value) for value in present if _is_number(value)]  # type: ignore[arg-type]
+    numbers = [number(value) for value in present if _is_number(value)]
     if len(numbers) < len(present) or len(numbers) <= _FEW_NUMBERS:
         return "category"
     low, high, middle = min(numbers), max(numbers), statistics.median(numbers)
@@ -119,8 +119,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def number(value: object) -> float:
+    """A value of a hyperparameter that is no category."""
+    assert isinstance(value, int | float)
+    return float(value)
+
+
 def _plain(each: Hyperparameter, value: object) -> str | float:
-    return str(value) if each.kind == "category" else float(value)  # type: ignore[arg-type]
+    return str(value) if each.kind == "category" else number(value)
 
 
 def _distribution(each: Hyperparameter) -> BaseDistribution:
@@ -128,5 +134,5 @@ def _distribution(each: Hyperparameter) -> BaseDistribution:
 
     if each.kind == "category":
         return CategoricalDistribution([str(value) for value in each.choices])
-    numbers = [float(value) for value in each.values]  # type: ignore[arg-type]
+    numbers = [number(value) for value in each.values]
     return FloatDistribution(min(numbers), max(numbers), log=each.kind == "log")

@@ -17,6 +17,7 @@ from synthetic import report_data
 from pipeline_lib.report import Section, Table, build_card, build_report
 from pipeline_lib.report.build import duration
 from pipeline_lib.report.charts import accuracy_over_time, pareto_front, rung_flow
+from pipeline_lib.report.figures import log_axis
 from pipeline_lib.report.hyperparameters import comparable, hyperparameters, importances
 from pipeline_lib.trial import Rung, Trial, TrialState
 
@@ -214,3 +215,11 @@ def test_the_card_opens_with_what_the_hub_reads() -> None:
     assert result["metrics"][0]["value"] == data.test.accuracy
     for said in (data.verdict, *data.statistics.sentences, "load_model", "--seed 0", "reading 2"):
         assert said in body
+
+
+@given(st.lists(st.floats(1e-6, 1e9), min_size=1), st.integers(1, 6))
+def test_a_logarithmic_axis_always_has_labels(values, labels):
+    """Two networks of 1.13 and 1.32 M multiply-adds have no round number between them."""
+    shown = log_axis(values, labels=labels)["tickvals"]
+    assert 1 <= len(shown) <= labels
+    assert all(min(values) / 1.11 <= tick <= max(values) * 1.11 for tick in shown)
