@@ -1,8 +1,9 @@
 """Part 5: what tracking, Prefect and storage add to bare training of the same configurations.
 
 The study goes on in parts, and the bare training of each follows it at once, since a machine
-drifts. It may by more than what is measured here, even so; the share of the workers' time that
-went into trainings does not see that, nor what slows the trainings themselves down.
+drifts. It may by more than what is measured here, even so. What does not drift along is the share
+of the workers' time that went into trainings, which is smaller in the study, and the processor
+time of everything but workers, which slows trainings down: together they bound the overhead.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Size:
     budget: float = 60.0
 
 
-FULL = Size(trials=200, parts=5)
+FULL = Size(trials=200, parts=10)
 SHORT = Size(trials=12, parts=2)
 
 
@@ -44,16 +45,22 @@ def measure(bench: Bench, size: Size) -> Result:
     workers = available_cores()
     trials: list[Trial] = []
     rungs: list[Rung] = []
-    peaks, seconds, bare = [], [], []
+    peaks, seconds, beside, bare = [], [], [], []
     with long_study(bench.home, workers, size.budget, size.base_samples) as conduct:
         for _ in range(size.parts):
             part = conduct(size.trials // size.parts)
             seconds.append(part.seconds)
+            beside.append(part.seconds_beside)
             again = _replay(bench, part.trials, workers)
             bare.append(again.seconds)
             rungs += again.rungs
             trials += part.trials
             peaks.append(part.peak_mib)
+    training = {
+        "study": _share([r for t in trials for r in t.rungs], sum(seconds) * workers),
+        "bare": _share(rungs, sum(bare) * workers),
+    }
+    share_beside = sum(beside) / (sum(seconds) * workers)
     return {
         "workers": workers,
         "trials": len(trials),
@@ -61,8 +68,9 @@ def measure(bench: Bench, size: Size) -> Result:
         "bare_seconds": sum(bare),
         "overhead": sum(seconds) / sum(bare) - 1,
         "overhead_of_parts": [a / b - 1 for a, b in zip(seconds, bare, strict=True)],
-        "study_training": _share([r for t in trials for r in t.rungs], sum(seconds) * workers),
-        "bare_training": _share(rungs, sum(bare) * workers),
+        "share_in_training": training,
+        "share_of_processor_beside": share_beside,
+        "overhead_at_most": (training["bare"] + share_beside) / training["study"] - 1,
         "seconds_per_trial_added": (sum(seconds) - sum(bare)) * workers / len(trials),
         "record_milliseconds": 1000 * _record_seconds(bench, trials),
         "peak_mib": max(peaks),

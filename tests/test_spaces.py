@@ -124,6 +124,13 @@ def test_what_rungs_cannot_judge_is_settled_for_long_budgets(seed):
     assert (chosen["augmentation"], chosen["label_smoothing"]) == ("strong", 0.05)
 
 
+@pytest.mark.parametrize(("stem", "kernel"), [("stride", 5), ("pool", 3)])
+def test_the_kernel_of_the_stem_follows_from_its_kind(stem, kernel):
+    """Decision 12."""
+    chosen = default(FixedTrial(priors("default", 60.0)[0] | {"stem": stem}), 60.0)
+    assert (chosen["stem"], chosen["stem_kernel"]) == (stem, kernel)
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("space", SPACES)
 def test_every_random_configuration_trains(space, seed, training_data):
