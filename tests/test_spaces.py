@@ -104,7 +104,8 @@ def test_networks_grow_with_the_budget(budget, times):
     limit = BASE_MULTIPLY_ADDS * times
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     is_long = limit >= 4e6
-    assert ("double" in chosen) == is_long
+    for name in ("double", "padding"):
+        assert (name in trial.params) == is_long
     for name in ("augmentation", "label_smoothing"):
         assert (name in trial.params) == (not is_long)
 

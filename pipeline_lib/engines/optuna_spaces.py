@@ -17,8 +17,9 @@ BASE_SECONDS = 150.0
 MOST_GROWTH = 6.5
 """Beyond, samples are a better use of the time than width is."""
 LONG_FROM = 4e6
-"""What networks may cost where finals make ten passes. There stages may be double, augmentation
-is strong and labels are smoothed: rungs, too short to show what that is worth, would do without."""
+"""What networks may cost where finals make ten passes. There stages may be double and padded,
+augmentation is strong and labels are smoothed a little: rungs are too short to show what that is
+worth."""
 _SHORT_ONLY: dict[str, list[Any]] = {
     "label_smoothing": [0.05, 0.1],
     "augmentation": ["shift", "affine"],
@@ -48,7 +49,7 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         "stem": stem,
         "stem_kernel": 5 if stem == "stride" else 3,
         "conv3": trial.suggest_categorical("conv3", [1.0, 1.5, 2.0]),
-        "padding": trial.suggest_categorical("padding", ["valid", "same"]),
+        "padding": "valid",
         "fc": trial.suggest_categorical("fc", [64, 128]),
         "dropout": trial.suggest_float("dropout", 0.0, 0.2),
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
@@ -58,15 +59,16 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
     }
     if limit >= LONG_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
+        chosen["padding"] = trial.suggest_categorical("padding", ["valid", "same"])
     else:
         for name, choices in _SHORT_ONLY.items():
             chosen[name] = trial.suggest_categorical(name, choices)
     if chosen["optimizer"] == "adamw":
-        chosen["lr"] = trial.suggest_float("adamw_lr", 3e-3, 2e-2, log=True)
-        chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-3, 1e-1, log=True)
+        chosen["lr"] = trial.suggest_float("adamw_lr", 4e-3, 2e-2, log=True)
+        chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-2, 1e-1, log=True)
     else:
-        chosen["lr"] = trial.suggest_float("sgd_lr", 5e-2, 3e-1, log=True)
-        chosen["weight_decay"] = trial.suggest_float("sgd_weight_decay", 1e-5, 1e-3, log=True)
+        chosen["lr"] = trial.suggest_float("sgd_lr", 7e-2, 3e-1, log=True)
+        chosen["weight_decay"] = trial.suggest_float("sgd_weight_decay", 1e-4, 1e-3, log=True)
     return chosen
 
 
@@ -93,7 +95,6 @@ _EARLY_POOL: dict[str, Any] = {
     "multiply_adds": 8.5e5,
     "stem": "pool",
     "conv3": 2.0,
-    "padding": "valid",
     "fc": 64,
     "dropout": 0.1,
     "optimizer": "adamw",
@@ -123,7 +124,8 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         short = {"label_smoothing": 0.05, "augmentation": "shift"}
         known = [prior | short for prior in (_STRIDED, _EARLY_POOL)]
     else:
-        known = [_DEEP, *(prior | {"double": False} for prior in (_STRIDED, _EARLY_POOL))]
+        plain = {"double": False, "padding": "valid"}
+        known = [_DEEP, *(prior | plain for prior in (_STRIDED, _EARLY_POOL))]
     return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]
 
 
