@@ -100,7 +100,7 @@ def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
 )
 def test_networks_grow_with_the_budget(budget, times):
     trial = random_trial(0)
-    chosen = SPACES["default"](trial, budget)
+    default(trial, budget)
     limit = BASE_MULTIPLY_ADDS * times
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     is_long = limit >= 4e6
