@@ -7,9 +7,13 @@ name it in `SPACES`; `pipeline_lib.config.SPACES` makes the name known at the do
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline_lib.errors import ConfigurationError
+
+if TYPE_CHECKING:  # the names of spaces are asked for by who has no need of Optuna
+    import optuna
+    from optuna.distributions import BaseDistribution
 
 BASE_MULTIPLY_ADDS = 1.6e6
 """What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
@@ -144,17 +148,9 @@ def space_function(name: str) -> Callable[[Suggests, float], dict[str, Any]]:
 def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
     """The hyperparameters of a space, as JSON values: name, type, range, log, default, conditions.
 
-    The space is define-by-run, so it is asked often enough at random to show every branch; what not
-    every proposal has is said to be conditional.
+    What not every proposal has is said to be conditional.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
-    asked = [study.ask() for _ in range(_DESCRIBING_TRIALS)]
-    for trial in asked:
-        space_function(name)(trial, budget_seconds)
-    found = {n: d for trial in asked for n, d in trial.distributions.items()}
+    asked = _ask_often(name, budget_seconds)
     return [
         {
             "name": parameter,
@@ -166,8 +162,35 @@ def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
             if all(parameter in trial.params for trial in asked)
             else ["other choices ask for it"],
         }
-        for parameter, distribution in found.items()
+        for parameter, distribution in _found(asked).items()
     ]
+
+
+def choices(name: str, budget_seconds: float) -> dict[str, list[Any]]:
+    """Those of each categorical parameter of a space."""
+    from optuna.distributions import CategoricalDistribution
+
+    return {
+        parameter: list(distribution.choices)
+        for parameter, distribution in _found(_ask_often(name, budget_seconds)).items()
+        if isinstance(distribution, CategoricalDistribution)
+    }
+
+
+def _ask_often(name: str, budget_seconds: float) -> list[optuna.Trial]:
+    """Trials at random, enough to show every branch of a space that is define-by-run."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    asked = [study.ask() for _ in range(_DESCRIBING_TRIALS)]
+    for trial in asked:
+        space_function(name)(trial, budget_seconds)
+    return asked
+
+
+def _found(asked: list[optuna.Trial]) -> dict[str, BaseDistribution]:
+    return {n: d for trial in asked for n, d in trial.distributions.items()}
 
 
 def _range(distribution: object) -> list[Any]:

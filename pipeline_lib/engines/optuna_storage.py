@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -16,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
-from pipeline_lib.engines.optuna_spaces import priors
+from pipeline_lib.engines.optuna_spaces import choices, priors
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
@@ -39,7 +40,8 @@ def open_study(
     """The study of a request, created or continued; what a killed run left is put right.
 
     Raises:
-        ConfigurationError: A study of this name was begun with other data or another space.
+        ConfigurationError: A study of this name was begun with other data or another space, or
+            its space had other choices then.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     request.directory.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,7 @@ def open_study(
         load_if_exists=True,
     )
     _check_identity(study, request)
+    _check_choices(study, request)
     _close_interrupted(study)
     return study
 
@@ -157,6 +160,20 @@ def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
             problem = f"the study {request.study!r} was begun with {theirs[field]!r}"
             remedy = "choose another --name, or continue it as it was begun"
             raise ConfigurationError(field, problem, value=value, remedy=remedy)
+
+
+def _check_choices(study: optuna.Study, request: SearchRequest) -> None:
+    """Optuna goes on with other ranges, not with other choices: its samplers count them."""
+    trials = study.get_trials(deepcopy=False)
+    offered = choices(request.space, request.budget_seconds) if trials else {}
+    for name, now in offered.items():
+        for trial in trials:
+            then = trial.distributions.get(name)
+            if isinstance(then, CategoricalDistribution) and list(then.choices) != now:
+                were = ", ".join(map(str, then.choices))
+                problem = f"the study {request.study!r} was begun when {name} was one of {were}"
+                remedy = "choose another --name: this version has other choices"
+                raise ConfigurationError("space", problem, value=request.space, remedy=remedy)
 
 
 def _close_interrupted(study: optuna.Study) -> None:

@@ -239,6 +239,12 @@ def test_the_refusal_names_the_field_and_both_values(request_in, field):
     assert "choose another --name" in caught.value.remedy
 
 
+def test_a_study_of_a_version_with_other_choices_is_refused(request_in):
+    open_(request_in).ask().suggest_categorical("optimizer", ["Adam", "Lion"])
+    with pytest.raises(ConfigurationError, match=r"optimizer was one of Adam, Lion.*--name"):
+        open_(request_in)
+
+
 @pytest.mark.parametrize("name", ["tpe", "cmaes", "random"])
 def test_every_sampler_proposes_from_the_space(name, request_in):
     study = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
