@@ -26,14 +26,21 @@ def _headline(documents: dict[str, Result]) -> str:
     """How many times as long the chapter's study takes to its accuracy, where both are measured."""
     if not {"chapter", "time-to"} <= documents.keys():
         return ""
-    theirs = documents["chapter"]["result"]["study_seconds"]
-    target, ours = next(iter(documents["time-to"]["result"]["targets"].items()))
+    pair = documents["chapter"], documents["time-to"]
+    theirs = pair[0]["result"]["study_seconds"]
+    target, ours = next(iter(pair[1]["result"]["targets"].items()))
     if ours is None:
         return ""
+    kinds = [(d["machine"]["cpu"], d["machine"]["cpu_flags"]) for d in pair]
+    ratio = (
+        f"{theirs / ours['search']:.0f} times the search ({theirs / ours['wall']:.0f} times all)"
+        if kinds[0] == kinds[1]
+        else "on a machine of another kind, so that there is no ratio"
+    )
     return (
         f"To {float(target):.2%} honest test accuracy: {ours['search']:.1f} s of search and finals "
         f"({ours['wall']:.1f} s from the command to its end). The chapter's study: {theirs:.0f} s, "
-        f"{theirs / ours['search']:.0f} times the search ({theirs / ours['wall']:.0f} times all)."
+        f"{ratio}."
     )
 
 
