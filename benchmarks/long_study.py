@@ -114,7 +114,7 @@ def _watch_searches() -> list[float]:
         original(*arguments)
         spent.append(_processor_seconds() - before)
 
-    OptunaEngine.search = search  # type: ignore[method-assign]
+    OptunaEngine.search = search
     return spent
 
 

@@ -30,7 +30,7 @@ from tasks.data import load_data
 from tasks.display import showing
 from tasks.draw import draw_winner
 from tasks.engines import prepare_engines
-from tasks.evaluate import test_winner
+from tasks.evaluate import evaluate_winner
 from tasks.hpo import search_hyperparameters
 from tasks.nas import search_architectures
 from tasks.register import register
@@ -83,7 +83,7 @@ def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record
     winner = rank_trials(run, candidates.trials, record)
     contest = hold_contest(run, candidates, winner, visible, record)
     drawing = draw_winner(run, winner, visible, record)
-    test = test_winner(run, winner, prepared, contest, record)
+    test = evaluate_winner(run, winner, prepared, contest, record)
     registration = register(run, winner, prepared, contest, test, record)
     findings = Findings(candidates.trials, winner, contest, test, registration)
     return {

@@ -20,7 +20,7 @@ from pipeline_lib.emphasis import Emphasis
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
-from pipeline_lib.trial import Configuration, Epoch, Rung
+from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 WARM_UP = 0.2  # share of the samples over which the learning rate rises
 EVALUATION_BATCH = 500
@@ -169,13 +169,13 @@ class Training:
 
     def _batches(self, samples: int) -> Iterator[Tensor]:
         """Places (B,) in the training part, pass by pass, until so many samples were given."""
-        size = int(self.configuration["batch_size"])  # type: ignore[arg-type]
-        left, number = samples, 0
+        size = int(number(self.configuration["batch_size"]))
+        left, done = samples, 0  # samples, passes
         while left:
-            order = self.emphasis.order(0 if self._continues else number)[:left]
+            order = self.emphasis.order(0 if self._continues else done)[:left]
             yield from order.split(size)
             left -= len(order)
-            number += 1
+            done += 1
 
     def _schedule(self, progress: float) -> None:
         if self._continues:
@@ -216,12 +216,12 @@ def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.opti
     The chapter's four (Adam, Adadelta, RMSprop, SGD) keep PyTorch's defaults but the learning rate.
     """
     kind = str(configuration["optimizer"])
-    lr = float(configuration["lr"])  # type: ignore[arg-type]
+    lr = number(configuration["lr"])
     if kind in ("Adam", "Adadelta", "RMSprop", "SGD"):
         chapter: torch.optim.Optimizer = getattr(torch.optim, kind)(model.parameters(), lr=lr)
         return chapter
     parameters = list(model.parameters())
-    decay = float(configuration["weight_decay"])  # type: ignore[arg-type]
+    decay = number(configuration["weight_decay"])
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

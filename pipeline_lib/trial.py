@@ -16,6 +16,12 @@ Configuration = Mapping[str, int | float | str | bool | None]
 """Hyperparameters by name: what an engine proposes and a training takes."""
 
 
+def number(value: object) -> float:
+    """A hyperparameter that is one."""
+    assert isinstance(value, int | float)
+    return float(value)
+
+
 class TrialState(StrEnum):
     """How a trial stands. `PRUNED` trials have rungs but no final value."""
 

@@ -13,11 +13,8 @@ from tasks.stage import stage
 
 
 @stage("test the winner, once")
-def test_winner(
+def evaluate_winner(
     run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
 ) -> TestResult:
     """Measure the winner on the test set; the reading stands in the ledger."""
     return finish.test_winner(run, winner, data, contest, record)
-
-
-test_winner.__test__ = False  # type: ignore[attr-defined]  # pytest: not a test

@@ -24,10 +24,6 @@ LONG_FROM = 4e6
 """What networks may cost where finals make ten passes. There stages may be double and padded,
 augmentation is strong and labels are smoothed a little: rungs are too short to show what that is
 worth."""
-_SHORT_ONLY: dict[str, list[Any]] = {
-    "label_smoothing": [0.05, 0.1],
-    "augmentation": ["shift", "affine"],
-}
 _DESCRIBING_TRIALS = 64
 
 
@@ -65,8 +61,8 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
         chosen["padding"] = trial.suggest_categorical("padding", ["valid", "same"])
     else:
-        for name, choices in _SHORT_ONLY.items():
-            chosen[name] = trial.suggest_categorical(name, choices)
+        chosen["label_smoothing"] = trial.suggest_categorical("label_smoothing", [0.05, 0.1])
+        chosen["augmentation"] = trial.suggest_categorical("augmentation", ["shift", "affine"])
     if chosen["optimizer"] == "adamw":
         chosen["lr"] = trial.suggest_float("adamw_lr", 4e-3, 2e-2, log=True)
         chosen["weight_decay"] = trial.suggest_float("adamw_weight_decay", 1e-2, 1e-1, log=True)
@@ -162,19 +158,13 @@ def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
             if all(parameter in trial.params for trial in asked)
             else ["other choices ask for it"],
         }
-        for parameter, distribution in _found(asked).items()
+        for parameter, distribution in _drawn_from(asked).items()
     ]
 
 
-def choices(name: str, budget_seconds: float) -> dict[str, list[Any]]:
-    """Those of each categorical parameter of a space."""
-    from optuna.distributions import CategoricalDistribution
-
-    return {
-        parameter: list(distribution.choices)
-        for parameter, distribution in _found(_ask_often(name, budget_seconds)).items()
-        if isinstance(distribution, CategoricalDistribution)
-    }
+def distributions(name: str, budget_seconds: float) -> dict[str, BaseDistribution]:
+    """What each parameter of a space is drawn from."""
+    return _drawn_from(_ask_often(name, budget_seconds))
 
 
 def _ask_often(name: str, budget_seconds: float) -> list[optuna.Trial]:
@@ -189,7 +179,7 @@ def _ask_often(name: str, budget_seconds: float) -> list[optuna.Trial]:
     return asked
 
 
-def _found(asked: list[optuna.Trial]) -> dict[str, BaseDistribution]:
+def _drawn_from(asked: list[optuna.Trial]) -> dict[str, BaseDistribution]:
     return {n: d for trial in asked for n, d in trial.distributions.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
@@ -17,7 +17,7 @@ from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
-from pipeline_lib.engines.optuna_spaces import choices, priors
+from pipeline_lib.engines.optuna_spaces import distributions, priors
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
@@ -41,7 +41,7 @@ def open_study(
 
     Raises:
         ConfigurationError: A study of this name was begun with other data or another space, or
-            its space had other choices then.
+            with one of which a parameter had other choices.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     request.directory.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def open_study(
         load_if_exists=True,
     )
     _check_identity(study, request)
-    _check_choices(study, request)
+    _check_distributions(study, request)
     _close_interrupted(study)
     return study
 
@@ -162,18 +162,18 @@ def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
             raise ConfigurationError(field, problem, value=value, remedy=remedy)
 
 
-def _check_choices(study: optuna.Study, request: SearchRequest) -> None:
-    """Optuna goes on with other ranges, not with other choices: its samplers count them."""
+def _check_distributions(study: optuna.Study, request: SearchRequest) -> None:
+    """Optuna goes on with other ranges, but not with other choices or another kind of number."""
     trials = study.get_trials(deepcopy=False)
-    offered = choices(request.space, request.budget_seconds) if trials else {}
-    for name, now in offered.items():
-        for trial in trials:
-            then = trial.distributions.get(name)
-            if isinstance(then, CategoricalDistribution) and list(then.choices) != now:
-                were = ", ".join(map(str, then.choices))
-                problem = f"the study {request.study!r} was begun when {name} was one of {were}"
-                remedy = "choose another --name: this version has other choices"
-                raise ConfigurationError("space", problem, value=request.space, remedy=remedy)
+    offered = distributions(request.space, request.budget_seconds) if trials else {}
+    for name, then in (pair for trial in trials for pair in trial.distributions.items()):
+        now = offered.get(name, then)
+        try:
+            check_distribution_compatibility(then, now)
+        except ValueError as error:
+            problem = f"the study {request.study!r} was begun with {name} from {then}"
+            remedy = "choose another --name: the space has changed since"
+            raise ConfigurationError("space", problem, value=now, remedy=remedy) from error
 
 
 def _close_interrupted(study: optuna.Study) -> None:

@@ -28,9 +28,8 @@ from pipeline_lib.report.hyperparameters import (
     comparable,
     hyperparameters,
     importances,
-    number,
 )
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import Trial, number
 
 _FEWEST = 8  # trials below which importance is noise
 _MOST_AXES = 12

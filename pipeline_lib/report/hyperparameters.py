@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import Trial, number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -117,12 +117,6 @@ def _kind(present: Collection[object]) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def number(value: object) -> float:
-    """A value of a hyperparameter that is no category."""
-    assert isinstance(value, int | float)
-    return float(value)
 
 
 def _plain(each: Hyperparameter, value: object) -> str | float:

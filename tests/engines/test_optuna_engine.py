@@ -241,7 +241,9 @@ def test_the_refusal_names_the_field_and_both_values(request_in, field):
 
 def test_a_study_of_a_version_with_other_choices_is_refused(request_in):
     open_(request_in).ask().suggest_categorical("optimizer", ["Adam", "Lion"])
-    with pytest.raises(ConfigurationError, match=r"optimizer was one of Adam, Lion.*--name"):
+    with pytest.raises(
+        ConfigurationError, match=r"space: .*optimizer from .*Lion.*got .*RMSprop.*--name"
+    ):
         open_(request_in)
 
 
