@@ -17,6 +17,8 @@ from typing import Any
 from flows.prefect_server import LocalServer
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
+from pipeline_lib.registry import CHAMPION, model_name
+from pipeline_lib.tracking.store import open_store
 
 AUTOML = (str(Path(sys.executable).with_name("automl")), "run", "mnist", "--engine", "optuna")
 
@@ -85,12 +87,14 @@ def served_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
 def cold_run_at(cold: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
     """A run at a budget: its seconds apart, and what its winner is worth."""
     command = [*AUTOML, "--budget", f"{budget_seconds:g}s", "--seed", str(seed), "--json"]
+    began = time.time()
     said = run_json(command, cold)[0]
     winner = said["winner"]
     return {
         "name": said["name"],
         "budget": budget_seconds,
         "seed": seed,
+        "registered": _registered_at(cold, said) - began,
         "wall": said["wall"],
         "seconds": said["seconds"],
         "trials": said["engines"]["optuna"]["trials"],
@@ -100,3 +104,10 @@ def cold_run_at(cold: Home, budget_seconds: float, seed: int) -> dict[str, Any]:
         "test_interval": winner["test_interval"],
         "configuration": winner["configuration"],
     }
+
+
+def _registered_at(home: Home, said: dict[str, Any]) -> float:
+    """When the run's model became a version in the registry, in seconds of `time.time`."""
+    client = open_store(home).client
+    version = client.get_model_version_by_alias(model_name(said["dataset"]), CHAMPION)
+    return int(version.creation_timestamp) / 1000

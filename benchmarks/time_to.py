@@ -47,14 +47,15 @@ def measure(bench: Bench, size: Size) -> Result:
 def _middle(runs: list[dict[str, Any]]) -> dict[str, float]:
     """Medians over the seeds."""
     spans = {name: median(r["seconds"][name] for r in runs) for name in runs[0]["seconds"]}
-    same = {name: median(r[name] for r in runs) for name in ("budget", "wall", "test_accuracy")}
-    return {**same, **spans}
+    others = ("budget", "registered", "wall", "test_accuracy")
+    return {**spans, **{name: median(run[name] for run in runs) for name in others}}
 
 
 def table(result: Result) -> Table:
     """A row for each budget, then one for each accuracy asked for."""
-    head = ["cold run", "test accuracy", "start-up s", "search and finals s", "finish s", "wall s"]
-    spans = ("startup", "search", "finish", "wall")
+    head = ["cold run", "test accuracy", "start-up s", "search and finals s", "finish s"]
+    head += ["registered after s", "ended after s"]
+    spans = ("startup", "search", "finish", "registered", "wall")
 
     def row(name: str, run: dict[str, float] | None) -> list[Any]:
         if run is None:

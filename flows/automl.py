@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import threading
 import time
@@ -18,7 +17,7 @@ from flows.telling import tell
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.engines.base import Engine
-from pipeline_lib.finish import Findings
+from pipeline_lib.finish import Findings, load_ahead
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
@@ -38,7 +37,6 @@ from tasks.report import report
 
 _SEARCHES = {"optuna": search_hyperparameters, "autopytorch": search_architectures}
 _FIRST_TRIAL_SECONDS = 10.0
-_LAST_STAGES_NEED = ("torch", "mlflow.pyfunc", "scipy.stats", "sklearn.metrics", "torchviz")
 
 
 def _study_name() -> str:
@@ -116,15 +114,14 @@ def _search(
 
 
 def _load_what_comes_after(watched: list[Progress]) -> None:
-    """Import the heavy parts of the last stages while the searches go on; no search needs them.
+    """Load what the last stages need while the searches go on; no search needs it.
 
-    Not before the first trial, or long: imports would keep the searches from starting it.
+    Not before the first trial, or long: loading would keep the searches from starting it.
     """
     patience = time.monotonic() + _FIRST_TRIAL_SECONDS
     while time.monotonic() < patience and not any(p.first_trial for p in watched):
         time.sleep(0.05)
-    for name in _LAST_STAGES_NEED:
-        importlib.import_module(name)
+    load_ahead()
 
 
 def _seconds(first_trial: float, searched: float) -> dict[str, float]:

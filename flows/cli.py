@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline_lib.errors import AutomlError, HomeError, UserError
+from pipeline_lib.memory import hurry
 
 HomeOption = Annotated[
     Path | None,
@@ -253,6 +254,7 @@ def doctor(home: HomeOption = None) -> None:
 
 def main() -> None:
     """Run the command; what is the user's to mend is one line and exit code 2."""
+    hurry()
     try:
         app()
     except UserError as error:

@@ -18,8 +18,8 @@ POOL = "local"
 HEARTBEAT_SECONDS = 30
 """How often a run says that it lives; Prefect allows no less."""
 
-SILENCE_SECONDS = 4 * HEARTBEAT_SECONDS
-"""A run that says nothing for so long is taken for dead."""
+SILENCE_SECONDS = 8 * HEARTBEAT_SECONDS
+"""A run that says nothing for so long is taken for dead; other people's speak every 180 s."""
 
 _PATIENCE_SECONDS = 180.0
 _ENDS = ("Completed", "Failed", "Crashed", "Cancelled")

@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 from flows import doors
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.memory import hurry
 
 _TRIMMED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -257,6 +258,7 @@ def _open(path: Path) -> int:
 
 def _serve(listener: int, lock: int, users: Path) -> None:
     """Be the server on an open socket, with its lock, until nobody holds `users` any more."""
+    hurry()
     import uvicorn
     from prefect.server.api.server import create_app
 

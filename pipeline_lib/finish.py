@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_lib import compare
 from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.errors import AutomlError
+from pipeline_lib.memory import load_for_good
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
 from pipeline_lib.trial import ENSEMBLE, Trial
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from pipeline_lib.ensemble import Candidates
     from pipeline_lib.evaluation import TestResult
 
+_HEAVY = (
+    "torch",
+    "mlflow.pyfunc",
+    "statsmodels.stats.multitest",
+    "torchviz",
+    "svglib.svglib",
+    "reportlab.graphics.renderPDF",
+)
 _log = logging.getLogger("automl")
 
 
@@ -47,6 +56,14 @@ class Findings:
     contest: Contest
     test: TestResult
     registration: Registration
+
+
+def load_ahead() -> None:
+    """Load what these stages need, which takes seconds; each would load its own otherwise."""
+    from pipeline_lib.report.build import load_parts
+
+    load_for_good(*_HEAVY)
+    load_parts()
 
 
 def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:

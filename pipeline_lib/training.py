@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,18 +17,17 @@ from pipeline_lib.data.prepared import Split
 from pipeline_lib.device import Device
 from pipeline_lib.emphasis import Emphasis
 from pipeline_lib.errors import TrialFailure
+from pipeline_lib.memory import keep_pages
 from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 WARM_UP = 0.2  # share of the samples over which the learning rate rises
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 250  # whose activations still fit a cache
 _STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
 _CURVE_POINTS = 20  # at most, about: evaluating after each of sixty epochs would take a fifteenth
 
 CPU = Device()
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,9 @@ class TrainingData:
 
 
 def use_one_thread() -> None:
-    """Make this process a good neighbour: one thread, and an allocator that keeps its pages.
-
-    Freed batch buffers go back to the kernel by default and fault in again for the next batch;
-    glibc's thresholds raised, page faults fall eightfold. Elsewhere than glibc nothing is done.
-    """
+    """Make this process a good neighbour: one thread, and an allocator that keeps its pages."""
     torch.set_num_threads(1)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD):
-            mallopt(option, 256 * 2**20)
+    keep_pages()
 
 
 class Training:

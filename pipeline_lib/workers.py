@@ -24,15 +24,17 @@ from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.device import Device, choose
 from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
+if TYPE_CHECKING:  # numpy would keep the forkserver from starting
+    from pipeline_lib.data.prepared import SearchData
+
 _CONTEXT = multiprocessing.get_context("forkserver")
-# The first optimiser imports torch._dynamo, two seconds that every trial would pay again.
-_CONTEXT.set_forkserver_preload(["pipeline_lib.training", "torch._dynamo"])
+_CONTEXT.set_forkserver_preload(["pipeline_lib.preload"])
 
 _JOIN_SECONDS = 5.0
 _TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed

@@ -13,7 +13,7 @@ from tasks.stage import stage
 from tasks.watching import Watch
 
 
-@stage("search with Optuna", tags=["search", "optuna"])
+@stage("search with Optuna")
 def search_hyperparameters(
     engine: Engine,
     request: SearchRequest,

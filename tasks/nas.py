@@ -13,7 +13,7 @@ from tasks.stage import stage
 from tasks.watching import Watch
 
 
-@stage("search with Auto-PyTorch", tags=["search", "autopytorch"])
+@stage("search with Auto-PyTorch")
 def search_architectures(
     engine: Engine,
     request: SearchRequest,

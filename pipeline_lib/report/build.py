@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pipeline_lib.report.data import ReportData
 
+_PAGE = "report.html.j2"
 _MOST_REASONS = 12
 _SVG_PROLOGUE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)
 _SVG_SIZE = re.compile(r'(<svg\b[^>]*?)\swidth="([\d.]+)\w*"\s+height="[\d.]+\w*"')
@@ -49,7 +50,7 @@ def build_report(data: ReportData) -> str:
     svg, width = _inline_svg(data.architecture_svg)
     return (
         environment()
-        .get_template("report.html.j2")
+        .get_template(_PAGE)
         .render(
             data=data,
             charts=charts,
@@ -115,6 +116,13 @@ def command(data: ReportData) -> str:
     return shlex.join([*words, "--seed", str(config.seed)])
 
 
+def load_parts() -> None:
+    """Compile the templates and compress plotly.js, which every report of this process is of."""
+    environment().get_template(_PAGE)
+    _packed_plotly()
+
+
+@lru_cache(1)
 def environment() -> Environment:
     """jinja2 with our templates and our ways to write numbers; everything is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined

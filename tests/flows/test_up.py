@@ -9,8 +9,10 @@ import urllib.request
 
 import psutil
 import pytest
+from prefect.settings.models.flows import FlowsSettings
 from running_up import free_port, running_up, wait_until
 
+from flows.prefect_api import HEARTBEAT_SECONDS, SILENCE_SECONDS
 from flows.prefect_server import answers, claim
 from flows.up import up
 from pipeline_lib.errors import ServerError
@@ -48,6 +50,12 @@ def test_other_machines_are_refused(tmp_path, host):
     with pytest.raises(ServerError, match=r"^host: "):
         up(Home(tmp_path / "home"), host=host)
     assert not (tmp_path / "home").exists()
+
+
+def test_no_run_that_lives_is_silent_for_so_long_that_it_is_taken_for_dead():
+    of_other_flows = FlowsSettings.model_fields["heartbeat_frequency"].default
+    assert of_other_flows + HEARTBEAT_SECONDS < SILENCE_SECONDS
+    assert SILENCE_SECONDS > 3 * HEARTBEAT_SECONDS
 
 
 def test_a_home_is_up_once(tmp_path):
