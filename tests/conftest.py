@@ -13,7 +13,9 @@ from small_mnist import prepare_small
 
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.home import Home
+from pipeline_lib.memory import hurry
 
+hurry()  # as the command line does
 settings.register_profile("automl", deadline=None)  # a busy machine is no failure
 settings.load_profile("automl")
 

@@ -109,7 +109,7 @@ class _Search:
         self.listen = listen
         self.stop = stop
         self.running: list[_Running] = []
-        self.ended: list[Trial] = []  # that nobody was told of yet
+        self.untold: list[Trial] = []  # what began or ended, in order
         self.conducted = 0
         self.finalists: list[int] = []
         self.best: dict[int, Trial] = {}
@@ -124,6 +124,7 @@ class _Search:
                 self.listen(trial)
         try:
             self._fill()
+            self._tell()
             while self.running:
                 ready = wait([run.worker.connection for run in self.running], _POLL_SECONDS)
                 for run in [r for r in self.running if r.worker.connection in ready]:
@@ -134,17 +135,17 @@ class _Search:
                 if self.stop.is_set():
                     break
                 self._fill()
-                self._tell_of_ended()
+                self._tell()
         finally:
             with ExitStack() as all_of_them:  # also where the disk takes no word of the first
-                all_of_them.callback(self._tell_of_ended)
+                all_of_them.callback(self._tell)
                 for run in self.running:
                     all_of_them.callback(self._end_early, run, "the run was stopped")
 
-    def _tell_of_ended(self) -> None:
+    def _tell(self) -> None:
         """Only when every worker is busy again: what a listener does would keep it waiting."""
-        while self.ended:
-            self.listen(self.ended.pop(0))
+        while self.untold:
+            self.listen(self.untold.pop(0))
 
     def _fill(self) -> None:
         """Start trials until every worker is busy or nothing may start any more."""
@@ -222,7 +223,7 @@ class _Search:
         run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
         self.running.append(run)
         run.worker.request(rungs[0], final.seconds if final else None)
-        self.listen(trial)
+        self.untold.append(trial)
 
     def _hear(self, run: _Running) -> None:
         """Take in a rung, or an end; decide whether the trial climbs on."""
@@ -270,7 +271,7 @@ class _Search:
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
         self.study.tell(run.optuna_trial, value, state=_TOLD[state])
         self._remember(trial)
-        self.ended.append(trial)
+        self.untold.append(trial)
 
     def _remember(self, trial: Trial) -> None:
         if trial.stage == "search" and trial.rungs:

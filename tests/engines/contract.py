@@ -151,6 +151,12 @@ class EngineContract:
             assert set(states[:-1]) == {TrialState.RUNNING}
             assert states[-1] != TrialState.RUNNING
 
+    def test_no_more_trials_are_heard_of_at_a_time_than_there_are_workers(self, searched):
+        running = set()
+        for trial in searched.heard:
+            (running.add if trial.state == TrialState.RUNNING else running.discard)(trial.number)
+            assert len(running) <= searched.request.workers
+
     def test_a_trial_that_learned_has_rising_rungs_with_accuracies(self, searched):
         learned = [t for t in searched.trials if t.state != TrialState.FAILED]
         assert learned
@@ -296,7 +302,7 @@ def kill_in_the_middle(engine: Engine, request: SearchRequest) -> set[int]:
             number, state = said[-1]
             if state == "running" and number != first:
                 break
-        time.sleep(0.3)  # until the training is under way
+        time.sleep(0.05)  # the training is under way; a moment later the next may begin
         descendants = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         assert descendants, "nothing was running"
