@@ -13,9 +13,9 @@ pytestmark = [
 ]
 
 TRIALS = 150
-# What is kept of a trial, in 1000 of them 0.024 MiB of memory and 217 KiB of disk; a descriptor,
+# What is kept of a trial, in 1000 of them 0.024 MiB of memory and 500 KiB of disk; a descriptor,
 # a thread or a network that each trial left behind would be many times as much.
-MEBIBYTES, DESCRIPTORS, THREADS, DISK_KIB = 0.25, 0.3, 0.3, 500.0
+MEBIBYTES, DESCRIPTORS, THREADS, DISK_KIB = 0.25, 0.3, 0.3, 1000.0
 
 
 @pytest.fixture(scope="module")
