@@ -27,7 +27,7 @@ def takes_the_configuration(run: Callable[[RunConfig], _Outcome]) -> Callable[..
         return run(RunConfig.parse(given))
 
     parameters = [_parameter(name, field) for name, field in RunConfig.model_fields.items()]
-    with_fields.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_fields.__signature__ = inspect.Signature(parameters)
     return with_fields
 
 

@@ -18,6 +18,12 @@ POOL = "local"
 HEARTBEAT_SECONDS = 30
 """How often a run says that it lives; Prefect allows no less."""
 
+RUN_SETTINGS = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
+}
+"""Environment variables for Prefect wherever the flow runs, in a terminal or under a worker."""
+
 SILENCE_SECONDS = 8 * HEARTBEAT_SECONDS
 """A run that says nothing for so long is taken for dead; other people's speak every 180 s."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.deployments import preset, presets
-from flows.prefect_api import HEARTBEAT_SECONDS
+from flows.prefect_api import RUN_SETTINGS
 from flows.prefect_server import LocalServer
 from pipeline_lib.config import RunConfig, choice, parse_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
@@ -21,9 +21,8 @@ from pipeline_lib.workers import warm_up
 _GENERAL_PRESET = "mnist"
 _NOTIFY = "AUTOML_NOTIFY"
 
-_PREFECT = {
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
+_QUIET_PREFECT = {
+    **RUN_SETTINGS,
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # we say what happens ourselves
 }
@@ -42,7 +41,7 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
         check_data(config)
     home = Home.from_environment()
     home.ensure_writable()
-    os.environ.update(_PREFECT)
+    os.environ.update(_QUIET_PREFECT)
     server = LocalServer(home)  # Never released: Prefect sends its last lines as the process ends.
     server.start_in_background()
     threading.Thread(target=warm_up, daemon=True).start()

@@ -20,7 +20,7 @@ from typing import NoReturn
 from flows import doors
 from flows.children import Child, Children, Program
 from flows.deployments import PROJECT
-from flows.prefect_api import HEARTBEAT_SECONDS, POOL, PrefectApi
+from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
@@ -86,8 +86,7 @@ class _Session:
             **client_settings(self.home, f"{self.prefect_url}/api"),
             "AUTOML_HOME": str(self.home.root),
             UI_VARIABLE: self.mlflow_url,
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-            "PREFECT_LOGGING_EXTRA_LOGGERS": "automl",
+            **RUN_SETTINGS,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_HOST": self.host,
             "PREFECT_SERVER_API_PORT": str(self.prefect_port),

@@ -39,7 +39,7 @@ class Watch:
     def _update(self, share: float) -> None:
         self._updated = time.monotonic()
         line = self._progress.look().line()
-        update_progress_artifact(self._artifact, progress=round(share * 100, 1), description=line)  # type: ignore[arg-type]
+        update_progress_artifact(self._artifact, progress=round(share * 100, 1), description=line)
 
     def __enter__(self) -> Watch:
         return self
