@@ -34,8 +34,8 @@ class Standing:
         top = self.incumbent
         best = f"{top.val_accuracy:.2%} by #{top.number}" if top else "none yet"
         return (
-            f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · {self.running} running · "
-            f"{self.complete} complete · {self.pruned} pruned · {self.failed} failed · best {best}"
+            f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · {self.complete} complete · "
+            f"{self.pruned} pruned · {self.failed} failed · best {best}"
         )
 
 

@@ -61,7 +61,7 @@ def test_the_line_for_logs():
     best = trial(12, 0.98765, state=TrialState.COMPLETE)
     standing = Standing("optuna", 30.4, 60.0, 2, 3, 4, 1, best, ())
     assert standing.line() == (
-        "optuna 30/60 s · 2 running · 3 complete · 4 pruned · 1 failed · best 98.77% by #12"
+        "optuna 30/60 s · 3 complete · 4 pruned · 1 failed · best 98.77% by #12"
     )
 
 
