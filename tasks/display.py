@@ -19,6 +19,7 @@ from pipeline_lib.progress import Progress, Standing
 
 CONSOLE = Console(stderr=True)
 _LINE_SECONDS = 15.0
+_LINES = 100  # about, beside those of new incumbents
 _TOP = 10
 _log = logging.getLogger("automl")
 
@@ -43,18 +44,22 @@ def showing(searches: list[Progress]) -> Iterator[None]:
 
 
 class PlainLines:
-    """Logs a standing when the incumbent changes, and now and then in between."""
+    """Logs how a search stands; on a terminal the live table says it all."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._last = time.monotonic()
 
-    def say(self, improved: bool) -> None:
-        """Called at every snapshot; on a terminal the live table says it all."""
-        due = time.monotonic() - self._last >= _LINE_SECONDS
-        if (improved or due) and not CONSOLE.is_terminal:
-            self._last = time.monotonic()
+    def say(self) -> None:
+        """One line."""
+        self._last = time.monotonic()
+        if not CONSOLE.is_terminal:
             _log.info("%s", self._progress.look().line())
+
+    def say_if_due(self) -> None:
+        """One line, unless the last was a moment ago: an hour's log is to be read too."""
+        if time.monotonic() - self._last >= max(_LINE_SECONDS, self._progress.budget / _LINES):
+            self.say()
 
 
 def print_outcome(outcome: dict[str, Any]) -> None:

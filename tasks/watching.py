@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
@@ -11,17 +13,21 @@ from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
 from tasks.display import PlainLines
 
-_ARTIFACT_SECONDS = 5.0
+_SECONDS, _TIMES = 5.0, 200
+"""How often the artifact follows: so many seconds apart at least, and so many times about."""
 
 
 class Watch:
-    """Takes each snapshot of a trial to MLflow, the log and a progress artifact."""
+    """Takes each snapshot of a trial to MLflow and the log; a progress artifact follows the clock.
+
+    So do the log's lines: a final may train for many minutes without a snapshot.
+    """
 
     def __init__(self, progress: Progress, record: Record) -> None:
         self._progress = progress
         self._record = record
         self._lines = PlainLines(progress)
-        self._updated = 0.0
+        self._ended = threading.Event()
         self._artifact = create_progress_artifact(
             progress=0.0,
             key=f"{progress.engine}-progress",
@@ -32,17 +38,25 @@ class Watch:
         """One snapshot, from the engine."""
         improved = self._progress.see(trial)
         self._record.trial(trial)
-        self._lines.say(improved)
-        if time.monotonic() - self._updated >= _ARTIFACT_SECONDS:
+        if improved:
+            self._lines.say()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(max(_SECONDS, self._progress.budget / _TIMES)):
+            self._lines.say_if_due()
             self._update(self._progress.look().share)
 
     def _update(self, share: float) -> None:
-        self._updated = time.monotonic()
         line = self._progress.look().line()
         update_progress_artifact(self._artifact, progress=round(share * 100, 1), description=line)
 
     def __enter__(self) -> Watch:
+        threads = ThreadPoolExecutor(1, f"{self._progress.engine}-progress")
+        self._following: Future[None] = threads.submit(copy_context().run, self._follow)
+        threads.shutdown(wait=False)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        self._following.result()
         self._update(1.0)

@@ -1,0 +1,57 @@
+"""What a person sees of a search while no trial says anything, with a real Prefect server."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SILENT_SEARCH = """
+import logging, sys, time
+from pathlib import Path
+from flows.prefect_server import LocalServer
+from pipeline_lib.config import RunConfig
+from pipeline_lib.home import Home
+from pipeline_lib.progress import Progress
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run
+from pipeline_lib.trial import Trial, TrialState
+
+home = Home(Path(sys.argv[1]))
+with LocalServer(home) as server:
+    server.wait_until_healthy()
+    from prefect import flow
+    from prefect.artifacts import Artifact
+    from tasks import display, watching
+    from tasks.stage import stage
+
+    watching._SECONDS = display._LINE_SECONDS = 0.5
+    logging.getLogger("automl").addHandler(logging.StreamHandler(sys.stdout))
+    logging.getLogger("automl").setLevel(logging.INFO)
+
+    @stage("search")
+    def search(record):
+        with watching.Watch(Progress("optuna", 20.0), record) as watch:
+            watch.see(Trial("silent", "optuna", 0, TrialState.RUNNING, {}))
+            time.sleep(6)
+            print("artifact", Artifact.get("optuna-progress").data, flush=True)
+
+    @flow
+    def automl():
+        run = Run.begin(RunConfig(engine="optuna", trials=1), home, "silent")
+        with Record(run) as record:
+            search(record)
+
+    automl()
+"""
+
+
+def test_progress_goes_on_while_no_trial_says_anything(fresh_home):
+    program = [sys.executable, "-c", SILENT_SEARCH, str(fresh_home.root)]
+    said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    lines = re.findall(r"^optuna (\d)/20 s · 0 complete", said, re.MULTILINE)
+    assert lines[-1] >= "5"
+    assert len(lines) >= 6
+    assert float(re.search(r"^artifact ([\d.]+)", said, re.MULTILINE)[1]) >= 20
