@@ -11,21 +11,22 @@ from torch.nn import functional as F
 SHIFT = 2  # pixels
 DEGREES = 10.0
 SCALE = 0.1
-STRONG = 1.5  # times as far
+STRETCH = 0.1  # wider and lower, or narrower and higher
+SLANT = 0.15  # pixels aside for each pixel down
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Raw images (B, C, H, W) to float32 (B, C, H, W) in 0…255, each moved on its own.
 
     `kind` is "none", "shift" (whole pixels, up to ±2), "affine" (±10°, ±10 %, ±2 pixels) or
-    "strong" (±15°, ±15 %, ±3 pixels).
+    "sheared" (affine, and stretched by ±10 % and slanted by ±0.15).
     """
     if kind == "shift":
         return shift(images, generator).float()
     if kind == "affine":
         return affine(images.float(), generator)
-    if kind == "strong":
-        return affine(images.float(), generator, STRONG)
+    if kind == "sheared":
+        return affine(images.float(), generator, sheared=True)
     return images.float()
 
 
@@ -42,20 +43,29 @@ def shift(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def affine(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+def affine(images: Tensor, generator: torch.Generator, sheared: bool = False) -> Tensor:
     """(B, C, H, W) float, rotated, scaled and moved, bilinear, black beyond the border.
 
-    By up to `strength` times `DEGREES`, `SCALE` and `SHIFT`.
+    By up to `DEGREES`, `SCALE` and `SHIFT`; before that, where `sheared`, stretched by up to
+    `STRETCH` and slanted by up to `SLANT`.
     """
     batch, _, height, width = images.shape
-    noise = torch.rand(4, batch, generator=generator, device=images.device)  # (4, B)
-    noise = (noise * 2 - 1) * strength
-    angle = noise[0] * math.radians(DEGREES)
+    draws = 6 if sheared else 4
+    noise = torch.rand(draws, batch, generator=generator, device=images.device) * 2 - 1
+    angle = noise[0] * math.radians(DEGREES)  # this and all that follow: (B,)
     scale = 1 + noise[1] * SCALE
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     right, down = noise[2] * 2 * SHIFT / width, noise[3] * 2 * SHIFT / height
+    columns, rows = (cos, sin), (-sin, cos)
+    if sheared:
+        stretch, slant = 1 + noise[4] * STRETCH, noise[5] * SLANT
+        columns, rows = (
+            (cos * stretch, sin * stretch),
+            (cos * slant - sin / stretch, sin * slant + cos / stretch),
+        )
     aspect = width / height  # affine_grid counts both sides from -1 to 1
-    theta = torch.stack([cos, -sin / aspect, right, sin * aspect, cos, down], dim=1)
-    theta = theta.view(batch, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)  # (B, H, W, 2)
+    theta = [columns[0], rows[0] / aspect, right, columns[1] * aspect, rows[1], down]
+    grid = F.affine_grid(
+        torch.stack(theta, dim=1).view(batch, 2, 3), list(images.shape), align_corners=False
+    )  # (B, H, W, 2)
     return F.grid_sample(images, grid, align_corners=False)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib import augmentation
-from pipeline_lib.augmentation import SHIFT, STRONG, affine, augment, shift
+from pipeline_lib.augmentation import SHIFT, SLANT, STRETCH, affine, augment, shift
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12))
 seeds = st.integers(0, 2**32 - 1)
@@ -77,45 +77,58 @@ def test_affine_without_noise_is_the_identity(shape, seed):
     torch.testing.assert_close(result, images, rtol=0, atol=1e-2)
 
 
-@pytest.mark.parametrize("strength", [1.0, STRONG])
-def test_affine_moves_up_to_shift_pixels(strength):
+def test_affine_moves_up_to_shift_pixels():
     images = torch.zeros(400, 1, 21, 21)
     images[:, :, 9:12, 9:12] = 1.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augmentation, "DEGREES", 0.0)
         patch.setattr(augmentation, "SCALE", 0.0)
-        result = affine(images, generator(0), strength).squeeze(1)
+        result = affine(images, generator(0)).squeeze(1)
     grid = torch.arange(21.0)
     mass = result.sum((1, 2))
     down = (result.sum(2) * grid).sum(1) / mass - 10
     right = (result.sum(1) * grid).sum(1) / mass - 10
     for offset in (down, right):
-        most = SHIFT * strength
-        assert 0.9 * most < offset.max() <= most + 1e-3
-        assert -most - 1e-3 <= offset.min() < -0.9 * most
+        assert 0.9 * SHIFT < offset.max() <= SHIFT + 1e-3
+        assert -SHIFT - 1e-3 <= offset.min() < -0.9 * SHIFT
 
 
-@pytest.mark.parametrize("strength", [1.0, STRONG])
-def test_affine_turns_up_to_ten_degrees(strength):
+def test_affine_turns_up_to_ten_degrees():
     images = torch.zeros(400, 1, 41, 41)
     images[:, :, 19:22, 5:36] = 1.0  # a bar that lies level
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augmentation, "SCALE", 0.0)
         patch.setattr(augmentation, "SHIFT", 0)
-        result = affine(images, generator(0), strength).squeeze(1).numpy()
+        result = affine(images, generator(0)).squeeze(1).numpy()
     rows, columns = np.mgrid[-20:21, -20:21]
     covariance = (result * rows * columns).sum((1, 2))
     spread = (result * (columns**2 - rows**2)).sum((1, 2))
     degrees = 0.5 * np.degrees(np.arctan2(2 * covariance, spread))
-    assert 9 * strength < degrees.max() < 10.2 * strength
-    assert -10.2 * strength < degrees.min() < -9 * strength
+    assert 9 < degrees.max() < 10.2
+    assert -10.2 < degrees.min() < -9
 
 
-def test_strong_is_affine_and_more():
-    images = noise((4, 1, 28, 28), 0)
-    strong = affine(images.float(), generator(0), STRONG)
-    assert torch.equal(augment(images, "strong", generator(0)), strong)
-    assert not torch.equal(augment(images, "affine", generator(0)), strong)
+@pytest.mark.parametrize("size", [(41, 41), (41, 61)])
+def test_sheared_slants_and_stretches_as_far_as_it_says(size):
+    """A disc becomes an ellipse, of the same area; how it lies says how far it was slanted."""
+    rows, columns = np.mgrid[: size[0], : size[1]] - (np.array(size) // 2)[:, None, None]
+    disc = torch.from_numpy(np.hypot(rows, columns) < 12.5).float()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DEGREES", "SCALE"):
+            patch.setattr(augmentation, name, 0.0)
+        patch.setattr(augmentation, "SHIFT", 0)
+        moved = affine(disc.expand(400, 1, *size), generator(0), sheared=True).squeeze(1).numpy()
+    area = moved.sum((1, 2))
+    assert abs(area / float(disc.sum()) - 1).max() < 0.02
+    down, right, both = (
+        (moved * product).sum((1, 2)) / area
+        for product in (rows * rows, columns * columns, rows * columns)
+    )
+    stretches = (down / (right - both**2 / down)) ** 0.25  # height by width is its square
+    slants = -both / down * stretches  # pixels aside for each that is a row down
+    for found, most in ((slants, SLANT), (stretches - 1, STRETCH)):
+        assert 0.95 * most < found.max() < 1.05 * most
+        assert 0.95 * most < -found.min() < 1.05 * most
 
 
 def test_affine_keeps_the_form_of_what_is_not_square():
@@ -132,7 +145,7 @@ def test_affine_keeps_the_form_of_what_is_not_square():
     assert abs(covariance).max() < 0.5
 
 
-@pytest.mark.parametrize("kind", ["none", "shift", "affine", "strong"])
+@pytest.mark.parametrize("kind", ["none", "shift", "affine", "sheared"])
 def test_augment_gives_float_pixels_and_repeats_itself(kind):
     images = noise((6, 3, 8, 9), 3)
     first, again = (augment(images, kind, generator(1)) for _ in range(2))
@@ -144,7 +157,7 @@ def test_augment_gives_float_pixels_and_repeats_itself(kind):
     assert torch.equal(first, images.float()) == (kind == "none")
 
 
-@pytest.mark.parametrize("kind", ["shift", "affine"])
+@pytest.mark.parametrize("kind", ["shift", "affine", "sheared"])
 def test_another_seed_moves_otherwise_and_images_move_apart(kind):
     images = noise((1, 1, 12, 12), 0).expand(8, 1, 12, 12)
     one, other = (augment(images, kind, generator(seed)) for seed in (1, 2))

@@ -22,7 +22,7 @@ MOST_GROWTH = 6.5
 """Beyond, samples are a better use of the time than width is."""
 LONG_FROM = 4e6
 """What networks may cost where finals make ten passes. There stages may be double and padded,
-augmentation is strong and labels are smoothed a little: rungs are too short to show what that is
+images are sheared and labels smoothed a little: rungs are too short to show what that is
 worth."""
 _DESCRIBING_TRIALS = 64
 
@@ -55,7 +55,7 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
         "optimizer": trial.suggest_categorical("optimizer", ["adamw", "sgd"]),
         "batch_size": trial.suggest_categorical("batch_size", [64, 128]),
         "label_smoothing": 0.05,
-        "augmentation": "strong",
+        "augmentation": "sheared",
     }
     if limit >= LONG_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
