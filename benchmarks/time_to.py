@@ -22,7 +22,7 @@ class Size:
     served: float = 15.0
 
 
-FULL = Size((5.0, 8.0, 15.0, 60.0), seeds=3)
+FULL = Size((8.0, 10.0, 12.0, 15.0, 60.0), seeds=3)
 SHORT = Size((15.0, 60.0), seeds=1)
 
 

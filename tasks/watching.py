@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from pipeline_lib.progress import Progress
@@ -13,6 +15,7 @@ from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
 from tasks.display import PlainLines
 
+_log = logging.getLogger("automl")
 _SECONDS, _TIMES = 5.0, 200
 """How often the artifact follows: so many seconds apart at least, and so many times about."""
 
@@ -28,6 +31,7 @@ class Watch:
         self._record = record
         self._lines = PlainLines(progress)
         self._ended = threading.Event()
+        self._shown = True
         self._artifact = create_progress_artifact(
             progress=0.0,
             key=f"{progress.engine}-progress",
@@ -47,8 +51,16 @@ class Watch:
             self._update(self._progress.look().share)
 
     def _update(self, share: float) -> None:
-        line = self._progress.look().line()
-        update_progress_artifact(self._artifact, progress=round(share * 100, 1), description=line)
+        line, percent = self._progress.look().line(), round(share * 100, 1)
+        try:
+            update_progress_artifact(self._artifact, progress=percent, description=line)
+            self._shown = True
+        except httpx.HTTPError as error:  # it is a picture of the search, no part of it
+            if self._shown:
+                _log.warning(
+                    "Prefect does not show how %s stands: %s", self._progress.engine, error
+                )
+            self._shown = False
 
     def __enter__(self) -> Watch:
         threads = ThreadPoolExecutor(1, f"{self._progress.engine}-progress")

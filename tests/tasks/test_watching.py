@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 SILENT_SEARCH = """
-import logging, sys, time
+import logging, sys, threading, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from flows.prefect_server import LocalServer
 from pipeline_lib.config import RunConfig
@@ -24,12 +25,20 @@ with LocalServer(home) as server:
     server.wait_until_healthy()
     from prefect import flow
     from prefect.artifacts import Artifact
+    from prefect.settings import PREFECT_API_URL, temporary_settings
     from tasks import display, watching
     from tasks.stage import stage
 
     watching._SECONDS = display._LINE_SECONDS = 0.5
     logging.getLogger("automl").addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger("automl").setLevel(logging.INFO)
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_PATCH(self):
+            self.send_error(500)
+
+    broken = HTTPServer(("127.0.0.1", 0), Broken)
+    threading.Thread(target=broken.serve_forever, daemon=True).start()
 
     @stage("search")
     def search(record):
@@ -45,6 +54,10 @@ with LocalServer(home) as server:
             search(record)
 
     automl()
+    unheard = watching.Watch(Progress("deaf", 20.0), record=None)
+    url = f"http://127.0.0.1:{broken.server_port}/api"
+    with temporary_settings({PREFECT_API_URL: url}), unheard:
+        time.sleep(3)
 """
 
 
@@ -54,4 +67,5 @@ def test_progress_goes_on_while_no_trial_says_anything(fresh_home):
     lines = re.findall(r"^optuna (\d)/20 s · 0 complete", said, re.MULTILINE)
     assert lines[-1] >= "5"
     assert len(lines) >= 6
+    assert said.count("Prefect does not show how deaf stands: ") == 1
     assert float(re.search(r"^artifact ([\d.]+)", said, re.MULTILINE)[1]) >= 20
