@@ -2,6 +2,7 @@ import itertools
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,6 +43,7 @@ convnets = st.fixed_dictionaries(
         "fc": st.sampled_from([0, 64, 128]),
         "dropout": st.floats(0.0, 0.3),
         "double": st.booleans(),
+        "upright": st.booleans(),
     }
 )
 
@@ -298,3 +300,49 @@ def test_the_chapters_network_is_the_chapters():
     ]
     probabilities = model.eval()(images_of((1, 28, 28))).exp().sum(1)
     torch.testing.assert_close(probabilities, torch.ones(3))
+
+
+def slants(images):
+    """Pixels aside for each row down, of images (N, H, W)."""
+    rows, columns = np.mgrid[: images.shape[1], : images.shape[2]]
+    total = images.sum((1, 2))
+    down = rows - ((images * rows).sum((1, 2)) / total)[:, None, None]
+    right = columns - ((images * columns).sum((1, 2)) / total)[:, None, None]
+    return (images * down * right).sum((1, 2)) / (images * down * down).sum((1, 2))
+
+
+@pytest.mark.parametrize("size", [(28, 28), (40, 28), (28, 40)])
+@given(st.floats(-0.8, 0.8), st.integers(-3, 3), st.integers(-3, 3))
+@settings(max_examples=20)
+def test_what_leans_is_set_upright_where_it_stands(size, slant, lower, aside):
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    down, right = rows - size[0] // 2 - lower, columns - size[1] // 2 - aside
+    bar = 255 * np.exp(-(((right - slant * down) / 2) ** 2) - (down / 5) ** 2)
+    images = torch.from_numpy(bar).float().expand(2, 3, *size)
+    upright = convnet.Upright()(images)
+    assert upright.shape == images.shape
+    before, after = images[0, :1].numpy(), upright[0, :1].numpy()
+    assert slants(before)[0] == pytest.approx(slant, abs=0.02)
+    assert slants(after)[0] == pytest.approx(0, abs=0.02)
+    for pixels in (rows, columns):
+        assert (after * pixels).sum() / after.sum() == pytest.approx(
+            (before * pixels).sum() / before.sum(), abs=0.2
+        )
+    assert after.sum() == pytest.approx(before.sum(), rel=0.02)
+
+
+def test_nothing_and_what_stands_upright_stay_as_they_are():
+    ring = torch.zeros(28, 28, dtype=torch.uint8)
+    ring[8:20, 10:18] = 200
+    images = torch.stack([torch.zeros_like(ring), ring])[:, None]  # (2, 1, 28, 28)
+    assert torch.allclose(convnet.Upright()(images), images.float(), atol=1e-2)
+
+
+def test_a_network_of_upright_images_answers_leaning_ones_as_upright_ones():
+    torch.manual_seed(0)
+    model = build_model(design(CONVNET | {"upright": True}, (1, 28, 28), 10)).eval()
+    images = torch.rand(4, 1, 28, 28) * torch.hann_window(28)[:, None] * 255
+    with torch.inference_mode():
+        seen = convnet.Upright()(images)
+        wanted = model.head(model.features(model.normalise(seen)))
+        assert torch.equal(model(images), wanted)

@@ -104,7 +104,7 @@ def test_networks_grow_with_the_budget(budget, times):
     limit = BASE_MULTIPLY_ADDS * times
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     is_long = limit >= 4e6
-    for name in ("double", "padding"):
+    for name in ("double", "padding", "upright"):
         assert (name in trial.params) == is_long
     for name in ("augmentation", "label_smoothing"):
         assert (name in trial.params) == (not is_long)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_lib.trial import Rung
+from pipeline_lib.trial import Rung, Trial
 
 BASE_SAMPLES = 10_000
 REDUCTION = 3
@@ -21,6 +23,7 @@ _FINALS_IN_TURN, _LEAST_SECONDS = 3, 200.0
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
+_AS_GOOD = 1.5  # times the errors of the best: a final may be of such a one for the sake of variety
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,18 @@ class Ladder:
         if affordable < _WORTHWHILE * reached.samples:
             return None
         return Final(REDUCTION * self.top if counted else _FASTER * affordable, seconds)
+
+
+def next_finalist(contenders: Sequence[Trial], finalists: Sequence[Trial]) -> Trial:
+    """The best of those that see images as the fewest finalists do, unless it is far behind.
+
+    Networks that see images otherwise err on other images (decision 14).
+
+    Args:
+        contenders: Trials of the search that have no final yet, at least one.
+        finalists: Those that have one.
+    """
+    views = Counter(trial.configuration.get("upright") for trial in finalists)
+    best = max(trial.val_accuracy or 0.0 for trial in contenders)
+    good = [t for t in contenders if 1 - (t.val_accuracy or 0.0) <= _AS_GOOD * (1 - best)]
+    return max(good, key=lambda t: (-views[t.configuration.get("upright")], t.val_accuracy or 0.0))

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import Listener, SearchRequest
-from pipeline_lib.engines.ladder import Final, Ladder
+from pipeline_lib.engines.ladder import Final, Ladder, next_finalist
 from pipeline_lib.engines.optuna_spaces import SPACES, space_function
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
@@ -181,7 +181,7 @@ class _Search:
             return False
         if was_enough and (counted or left < shortest / 2):
             return False
-        chosen = max(contenders, key=lambda trial: trial.val_accuracy or 0.0)
+        chosen = next_finalist(contenders, [self.best[number] for number in self.finalists])
         self.finalists.append(chosen.number)
         reached = chosen.rungs[-1]
         seconds = left if counted else self.ladder.turn(reached, left, shortest, self.train_size)

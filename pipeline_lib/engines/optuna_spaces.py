@@ -60,6 +60,7 @@ def default(trial: Suggests, budget_seconds: float) -> dict[str, Any]:
     if limit >= LONG_FROM:
         chosen["double"] = trial.suggest_categorical("double", [False, True])
         chosen["padding"] = trial.suggest_categorical("padding", ["valid", "same"])
+        chosen["upright"] = trial.suggest_categorical("upright", [False, True])
     else:
         chosen["label_smoothing"] = trial.suggest_categorical("label_smoothing", [0.05, 0.1])
         chosen["augmentation"] = trial.suggest_categorical("augmentation", ["shift", "affine"])
@@ -108,6 +109,7 @@ _DEEP = {
     "multiply_adds": 1.55e6,
     "padding": "same",
     "double": True,
+    "upright": True,
     "conv3": 1.5,
     "batch_size": 128,
     "dropout": 0.2,
@@ -124,7 +126,7 @@ def priors(name: str, budget_seconds: float) -> list[dict[str, Any]]:
         short = {"label_smoothing": 0.05, "augmentation": "shift"}
         known = [prior | short for prior in (_STRIDED, _EARLY_POOL)]
     else:
-        plain = {"double": False, "padding": "valid"}
+        plain = {"double": False, "padding": "valid", "upright": False}
         known = [_DEEP, *(prior | plain for prior in (_STRIDED, _EARLY_POOL))]
     return [prior | {"multiply_adds": prior["multiply_adds"] * grown} for prior in known]
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline_lib.models.upright import Upright
+
 BASE_WIDTHS = range(4, 513, 2)
 _REGISTER = 16
 """Kernels take so many channels at a time, on the CPU and on tensor cores: 24 cost what 32 do."""
@@ -42,6 +44,7 @@ class ConvNet(nn.Module):
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
         channels, height, width = architecture["shape"]
+        self.view = Upright() if architecture.get("upright") else nn.Identity()
         self.normalise = Normalise(channels)
         stages: list[nn.Module] = []
         for conv in architecture["convolutions"]:
@@ -53,7 +56,7 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) raw pixels to (B, classes) logits."""
-        x = self.normalise(images)  # (B, C, H, W)
+        x = self.normalise(self.view(images))  # (B, C, H, W)
         x = self.features(x)  # (B, last width, h, w)
         logits: Tensor = self.head(x)  # (B, classes)
         return logits
@@ -120,6 +123,7 @@ def design(configuration: dict[str, Any], shape: Sequence[int], classes: int) ->
             "convolutions": list(_convolutions(configuration, base)),
             "fc": configuration["fc"],
             "dropout": configuration["dropout"],
+            "upright": configuration.get("upright", False),
         }
         if best is not None and multiply_adds(candidate) > configuration["multiply_adds"]:
             break

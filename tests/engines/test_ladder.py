@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.engines.ladder import REDUCTION, Ladder
-from pipeline_lib.trial import Rung
+from pipeline_lib.engines.ladder import REDUCTION, Ladder, next_finalist
+from pipeline_lib.trial import Rung, Trial, TrialState
 
 
 def test_the_chapter_trains_two_epochs_and_has_no_finals():
@@ -80,3 +80,33 @@ def test_on_a_fast_machine_long_budgets_have_three_finals_in_turn_and_on_a_slow_
     for seconds, turns in ((0.3, 3), (0.5, 2), (0.9, 1)):
         reached = Rung(300, 0.9, seconds)
         assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
+
+
+def contender(number, accuracy, upright=None):
+    view = {} if upright is None else {"upright": upright}
+    rungs = (Rung(100, accuracy, 1.0),)
+    return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs)
+
+
+def finals_of(contenders, count):
+    finalists = []
+    for _ in range(count):
+        rest = [trial for trial in contenders if trial not in finalists]
+        finalists.append(next_finalist(rest, finalists))
+    return [trial.number for trial in finalists]
+
+
+def test_finals_see_images_both_ways_in_turn_the_best_first():
+    uprights = [contender(i, 0.99 - 0.0001 * i, upright=True) for i in range(4)]
+    plain = [contender(i, 0.99 - 0.0001 * i, upright=False) for i in range(4, 8)]
+    assert finals_of([*plain, *uprights], 6) == [0, 4, 1, 5, 2, 6]
+
+
+def test_a_way_that_is_far_worse_gets_no_final():
+    uprights = [contender(i, 0.99 - 0.0001 * i, upright=True) for i in range(4)]
+    plain = [contender(4, 0.98, upright=False)]
+    assert finals_of([*plain, *uprights], 3) == [0, 1, 2]
+
+
+def test_where_there_is_one_way_the_best_get_the_finals():
+    assert finals_of([contender(i, 0.9 + 0.01 * i) for i in range(4)], 3) == [3, 2, 1]
