@@ -56,15 +56,11 @@ def affine(images: Tensor, generator: torch.Generator, sheared: bool = False) ->
     scale = 1 + noise[1] * SCALE
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
     right, down = noise[2] * 2 * SHIFT / width, noise[3] * 2 * SHIFT / height
-    columns, rows = (cos, sin), (-sin, cos)
-    if sheared:
-        stretch, slant = 1 + noise[4] * STRETCH, noise[5] * SLANT
-        columns, rows = (
-            (cos * stretch, sin * stretch),
-            (cos * slant - sin / stretch, sin * slant + cos / stretch),
-        )
+    stretch, slant = (1 + noise[4] * STRETCH, noise[5] * SLANT) if sheared else (1.0, 0.0)
+    to_right = [cos * stretch, cos * slant - sin / stretch]
+    to_below = [sin * stretch, sin * slant + cos / stretch]
     aspect = width / height  # affine_grid counts both sides from -1 to 1
-    theta = [columns[0], rows[0] / aspect, right, columns[1] * aspect, rows[1], down]
+    theta = [to_right[0], to_right[1] / aspect, right, to_below[0] * aspect, to_below[1], down]
     grid = F.affine_grid(
         torch.stack(theta, dim=1).view(batch, 2, 3), list(images.shape), align_corners=False
     )  # (B, H, W, 2)

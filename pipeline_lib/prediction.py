@@ -76,7 +76,7 @@ def read_png(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
             converted = picture.convert("L" if channels == 1 else "RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ImageError(str(path), f"is a damaged PNG ({error})") from error
-    pixels = np.asarray(converted, dtype=np.uint8)  # (H, W) or (H, W, 3)
+    pixels = np.array(converted, dtype=np.uint8)  # (H, W) or (H, W, 3); torch warns of a view
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
 

@@ -48,12 +48,13 @@ class Watch:
     def _follow(self) -> None:
         while not self._ended.wait(max(_SECONDS, self._progress.budget / _TIMES)):
             self._lines.say_if_due()
-            self._update(self._progress.look().share)
+            self._update()
 
-    def _update(self, share: float) -> None:
-        line, percent = self._progress.look().line(), round(share * 100, 1)
+    def _update(self) -> None:
+        standing = self._progress.look()
+        percent = 100.0 if self._ended.is_set() else round(standing.share * 100, 1)
         try:
-            update_progress_artifact(self._artifact, progress=percent, description=line)
+            update_progress_artifact(self._artifact, percent, standing.line())
             self._shown = True
         except httpx.HTTPError as error:  # it is a picture of the search, no part of it
             if self._shown:
@@ -71,4 +72,4 @@ class Watch:
     def __exit__(self, *exception: object) -> None:
         self._ended.set()
         self._following.result()
-        self._update(1.0)
+        self._update()

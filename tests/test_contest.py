@@ -125,7 +125,7 @@ def test_no_champion_falls_without_evidence(
     one = contest(
         pair(p, low, ahead), chosen_from=field, champion=a_champion(chosen_from=champions_field)
     )
-    decision = decide(rule, one, WINNER)  # type: ignore[arg-type]
+    decision = decide(rule, one, WINNER)
     assert decision.why
     if rule == "significant" and (not ahead or low <= 0 or p >= ALPHA):
         assert not decision.promote

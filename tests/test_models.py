@@ -338,6 +338,13 @@ def test_nothing_and_what_stands_upright_stay_as_they_are():
     assert torch.allclose(convnet.Upright()(images), images.float(), atol=1e-2)
 
 
+def test_half_precision_does_not_bend_what_is_set_upright():
+    images = torch.rand(4, 1, 28, 28) * 255
+    wanted = convnet.Upright()(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(convnet.Upright()(images), wanted)
+
+
 def test_a_network_of_upright_images_answers_leaning_ones_as_upright_ones():
     torch.manual_seed(0)
     model = build_model(design(CONVNET | {"upright": True}, (1, 28, 28), 10)).eval()

@@ -21,9 +21,9 @@ BASE_SECONDS = 150.0
 MOST_GROWTH = 6.5
 """Beyond, samples are a better use of the time than width is."""
 LONG_FROM = 4e6
-"""What networks may cost where finals make ten passes. There stages may be double and padded,
-images are sheared and labels smoothed a little: rungs are too short to show what that is
-worth."""
+"""What networks may cost where finals make ten passes. There stages may be double and padded, and
+a network may set images upright first. Images are sheared and labels smoothed a little: rungs are
+too short to show what that is worth."""
 _DESCRIBING_TRIALS = 64
 
 

@@ -15,11 +15,15 @@ class Upright(nn.Module):
 
     The slant follows from the second moments of brightness; rows are moved sideways until the
     principal axis is vertical (LeCun et al. 1998, sec. III-B). Black comes in beyond the border.
+    In float32 also under autocast: bfloat16 cannot tell the pixels of a row apart.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H, W), bilinear."""
-        pixels = images.float()
+        with torch.autocast(images.device.type, enabled=False):
+            return self._upright(images.float())
+
+    def _upright(self, pixels: Tensor) -> Tensor:
         _, _, height, width = pixels.shape
         light = pixels.mean(1)  # (B, H, W)
         total = light.sum((1, 2)).clamp_min(_LEAST)  # (B,)
