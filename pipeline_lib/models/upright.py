@@ -21,25 +21,28 @@ class Upright(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C, H, W), bilinear."""
         with torch.autocast(images.device.type, enabled=False):
-            return self._upright(images.float())
+            pixels = images.float()
+            return F.grid_sample(pixels, _upright_grid(pixels), align_corners=False)
 
-    def _upright(self, pixels: Tensor) -> Tensor:
-        _, _, height, width = pixels.shape
-        light = pixels.mean(1)  # (B, H, W)
-        total = light.sum((1, 2)).clamp_min(_LEAST)  # (B,)
-        rows = torch.arange(height, device=pixels.device)[:, None]  # (H, 1)
-        columns = torch.arange(width, device=pixels.device)  # (W,)
-        middle = (light * rows).sum((1, 2)) / total  # (B,)
-        center = (light * columns).sum((1, 2)) / total  # (B,)
-        down = rows - middle[:, None, None]  # (B, H, 1)
-        right = columns - center[:, None, None]  # (B, 1, W)
-        across = (light * down * right).sum((1, 2)) / total  # (B,)
-        along = (light * down * down).sum((1, 2)) / total  # (B,)
-        slant = (across / along.clamp_min(_LEAST)).clamp(-STEEPEST, STEEPEST)  # (B,)
-        # A pixel comes from `slant` times its rows below the middle to the right; affine_grid
-        # counts both sides from -1 to 1.
-        kept, none = torch.ones_like(slant), torch.zeros_like(slant)
-        aside = slant * ((height - 1) / 2 - middle) * 2 / width
-        theta = torch.stack([kept, slant * height / width, aside, none, kept, none], dim=1)
-        grid = F.affine_grid(theta.view(-1, 2, 3), list(pixels.shape), align_corners=False)
-        return F.grid_sample(pixels, grid, align_corners=False)
+
+@torch.no_grad()  # nothing learns from it, and diagrams show one step instead of thirty
+def _upright_grid(pixels: Tensor) -> Tensor:
+    """Where each pixel (B, C, H, W) comes from: (B, H, W, 2), in -1…1 as `grid_sample` counts."""
+    _, _, height, width = pixels.shape
+    light = pixels.mean(1)  # (B, H, W)
+    total = light.sum((1, 2)).clamp_min(_LEAST)  # (B,)
+    rows = torch.arange(height, device=pixels.device)[:, None]  # (H, 1)
+    columns = torch.arange(width, device=pixels.device)  # (W,)
+    middle = (light * rows).sum((1, 2)) / total  # (B,)
+    center = (light * columns).sum((1, 2)) / total  # (B,)
+    down = rows - middle[:, None, None]  # (B, H, 1)
+    right = columns - center[:, None, None]  # (B, 1, W)
+    across = (light * down * right).sum((1, 2)) / total  # (B,)
+    along = (light * down * down).sum((1, 2)) / total  # (B,)
+    slant = (across / along.clamp_min(_LEAST)).clamp(-STEEPEST, STEEPEST)  # (B,)
+    # A pixel comes from `slant` times its rows below the middle to the right; affine_grid
+    # counts both sides from -1 to 1.
+    kept, none = torch.ones_like(slant), torch.zeros_like(slant)
+    aside = slant * ((height - 1) / 2 - middle) * 2 / width
+    theta = torch.stack([kept, slant * height / width, aside, none, kept, none], dim=1)
+    return F.affine_grid(theta.view(-1, 2, 3), list(pixels.shape), align_corners=False)
