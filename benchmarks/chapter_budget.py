@@ -34,9 +34,9 @@ def measure(bench: Bench, size: Size) -> Result:
 
 
 def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
-    from pipeline_lib.compare import best
     from pipeline_lib.data.prepared import prepare
     from pipeline_lib.evaluation import evaluate_once
+    from pipeline_lib.selection.compare import best
     from pipeline_lib.sync import Begun
 
     prepared = prepare("mnist", home, progress=print)

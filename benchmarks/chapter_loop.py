@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
 from pipeline_lib.models import build_model, design
-from pipeline_lib.training import make_optimizer
+from pipeline_lib.training.loop import make_optimizer
 from pipeline_lib.trial import Configuration
 
 BATCH = 32

@@ -17,7 +17,7 @@ from typing import Any
 from flows.prefect_server import LocalServer
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
-from pipeline_lib.registry import CHAMPION, model_name
+from pipeline_lib.registry.versions import CHAMPION, model_name
 from pipeline_lib.tracking.store import open_store
 
 AUTOML = (str(Path(sys.executable).with_name("automl")), "run", "mnist", "--engine", "optuna")

@@ -15,8 +15,8 @@ import optuna
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines.optuna_engine import trial_seed
 from pipeline_lib.engines.optuna_spaces import space_function
+from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Configuration, Rung
-from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from benchmarks.results import Bench, Result, Table
 from pipeline_lib.config import available_cores
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.models import design, multiply_adds
-from pipeline_lib.training import Training, TrainingData, use_one_thread
+from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
 from pipeline_lib.trial import Configuration
 
 _CONFIGURATION: Configuration = {

@@ -165,7 +165,7 @@ def predict(
 ) -> None:
     """Classify images with a registered model."""
     from pipeline_lib.home import Home
-    from pipeline_lib.prediction import classify
+    from pipeline_lib.registry.prediction import classify
 
     _use_home(home)
     for answer in classify(Home.from_environment(), model, images):
@@ -182,7 +182,7 @@ def promote(
     """Make a registered version champion, and show who was."""
     from flows.listings import print_promotion
     from pipeline_lib.home import Home
-    from pipeline_lib.promotion import promote as make_champion
+    from pipeline_lib.registry.promotion import promote as make_champion
 
     _use_home(home)
     here, name = Home.from_environment(), _known(dataset)
@@ -198,7 +198,7 @@ def rollback(
     """Make the champion before this one champion again, and show who was."""
     from flows.listings import print_promotion
     from pipeline_lib.home import Home
-    from pipeline_lib.promotion import rollback as step_back
+    from pipeline_lib.registry.promotion import rollback as step_back
 
     _use_home(home)
     here, name = Home.from_environment(), _known(dataset)

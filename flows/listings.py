@@ -21,8 +21,8 @@ from pipeline_lib.data.prepared import status
 from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
-from pipeline_lib.promotion import Event, history
-from pipeline_lib.registry import model_name
+from pipeline_lib.registry.promotion import Event, history
+from pipeline_lib.registry.versions import model_name
 
 _PACKAGES = ("torch", "torchvision", "optuna", "prefect", "mlflow", "torchviz", "pandas")
 _WIDE = 240

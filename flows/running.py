@@ -16,7 +16,7 @@ from pipeline_lib.config import RunConfig, choice, parse_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.home import Home
 from pipeline_lib.notification import resolve
-from pipeline_lib.workers import warm_up
+from pipeline_lib.training.workers import warm_up
 
 _GENERAL_PRESET = "mnist"
 _NOTIFY = "AUTOML_NOTIFY"

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.calibration import Bin, expected_calibration_error, reliability
 from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.home import Home
+from pipeline_lib.selection.calibration import Bin, expected_calibration_error, reliability
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,7 @@ def evaluate_once(
 
     from pipeline_lib.models import load_model
     from pipeline_lib.robustness import accuracy_when_perturbed
-    from pipeline_lib.training import predict
+    from pipeline_lib.training.loop import predict
 
     network = load_model(model_directory)
     reading = _enter(home.ledger, test_set, model)

@@ -7,19 +7,19 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib import compare
 from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.memory import load_for_good
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
+from pipeline_lib.selection import compare
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
-    from pipeline_lib.contest import Contest
     from pipeline_lib.drawing import Drawing
-    from pipeline_lib.ensemble import Candidates
     from pipeline_lib.evaluation import TestResult
+    from pipeline_lib.selection.contest import Contest
+    from pipeline_lib.selection.ensemble import Candidates
 
 _HEAVY = (
     "torch",
@@ -68,7 +68,7 @@ def load_ahead() -> None:
 
 def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
     """Add the run's ensembles to its trials, and record them as such."""
-    from pipeline_lib.ensemble import add_ensemble
+    from pipeline_lib.selection.ensemble import add_ensemble
 
     candidates = add_ensemble(run, trials, data)
     for trial in candidates.trials:
@@ -100,8 +100,8 @@ def hold_contest(
     run: Run, candidates: Candidates, winner: Trial, data: SearchData, record: Record
 ) -> Contest:
     """Compare each engine's best, the ensemble and the champion with statistics."""
-    from pipeline_lib.contest import hold
-    from pipeline_lib.folds import compare_finalists
+    from pipeline_lib.selection.contest import hold
+    from pipeline_lib.selection.folds import compare_finalists
 
     contest = hold(run.home, record.recorder.run_id, candidates, winner, data)
     if run.config.validation_folds > 1:
@@ -164,10 +164,10 @@ def register(
     record: Record,
 ) -> Registration:
     """Register the winner as challenger, and make it champion if the contest says so."""
-    from pipeline_lib.contest import decide
-    from pipeline_lib.promotion import promote_over
-    from pipeline_lib.registry import Candidate, model_name
-    from pipeline_lib.registry import register as register_version
+    from pipeline_lib.registry.promotion import promote_over
+    from pipeline_lib.registry.versions import Candidate, model_name
+    from pipeline_lib.registry.versions import register as register_version
+    from pipeline_lib.selection.contest import decide
 
     assert winner.model is not None
     dataset, before = run.config.dataset, contest.champion
@@ -199,7 +199,7 @@ def register(
 
 def summary(run: Run, findings: Findings) -> dict[str, Any]:
     """What a run found, as JSON values: counts by engine, the winner, and who is champion."""
-    from pipeline_lib.ensemble_storage import leading
+    from pipeline_lib.selection.ensemble_storage import leading
 
     winner, test, registered = findings.winner, findings.test, findings.registration
     ensemble = leading(run)

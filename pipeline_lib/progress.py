@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from pipeline_lib.compare import counts
+from pipeline_lib.selection.compare import counts
 from pipeline_lib.trial import Trial, TrialState
 
 

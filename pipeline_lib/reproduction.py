@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig, plain_name
 from pipeline_lib.data.prepared import prepare
-from pipeline_lib.ensemble import add_ensemble
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.run import Run, check_data, made_up_name, prepare_engines
+from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking import environment_tags, open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
 from pipeline_lib.tracking.store import Store

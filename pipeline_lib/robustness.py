@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.augmentation import DEGREES, SHIFT, augment
-from pipeline_lib.training import EVALUATION_BATCH, predict
+from pipeline_lib.training.augmentation import DEGREES, SHIFT, augment
+from pipeline_lib.training.loop import EVALUATION_BATCH, predict
 
 NOISE = 25.0  # standard deviation, on pixels from 0 to 255
 _SEED = 0

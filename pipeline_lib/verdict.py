@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline_lib import compare
-from pipeline_lib.ensemble_storage import leading
+from pipeline_lib.selection import compare
+from pipeline_lib.selection.ensemble_storage import leading
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from pipeline_lib import finish
-from pipeline_lib.compare import leaderboard
-from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.ensemble import Candidates
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
+from pipeline_lib.selection.compare import leaderboard
+from pipeline_lib.selection.contest import Contest
+from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.trial import Trial
 from tasks.stage import stage
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline_lib import finish
-from pipeline_lib.contest import Contest
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
+from pipeline_lib.selection.contest import Contest
 from pipeline_lib.trial import Trial
 from tasks.stage import stage_with_retries
 

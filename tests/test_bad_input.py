@@ -192,7 +192,7 @@ def test_arguments(case, home, tmp_path, monkeypatch, capsys):
 def test_pictures(case, tmp_path):
     """The reader that `predict` calls, which needs no registered model."""
     from pipeline_lib.errors import ImageError
-    from pipeline_lib.prediction import read_png
+    from pipeline_lib.registry.prediction import read_png
 
     content, word = PICTURES[case]
     path = tmp_path / "absent.png" if content is None else Path(picture(tmp_path, content))

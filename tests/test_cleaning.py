@@ -19,9 +19,9 @@ from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models import load_model
-from pipeline_lib.promotion import promote
 from pipeline_lib.record import Record
-from pipeline_lib.registry import Candidate, load_champion, register
+from pipeline_lib.registry.promotion import promote
+from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.run import RUN, Run, search
 from pipeline_lib.sync import sync
 from pipeline_lib.trial import Rung, TrialState

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from pipeline_lib.calibration import expected_calibration_error, reliability
 from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.errors import ModelError
 from pipeline_lib.evaluation import _mistakes, evaluate_once, readings, summarise
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, design, load_model, save_model
-from pipeline_lib.training import predict
+from pipeline_lib.selection.calibration import expected_calibration_error, reliability
+from pipeline_lib.training.loop import predict
 
 DIGITS = tuple("0123456789")
 Z = 1.959963984540054  # the normal quantile of 97.5 %

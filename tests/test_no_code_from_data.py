@@ -17,7 +17,6 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.data.prepared import prepare, prepare_dataset
 from pipeline_lib.engines.optuna_storage import journal, read_trials
-from pipeline_lib.ensemble_storage import stored
 from pipeline_lib.errors import (
     AutomlError,
     ConfigurationError,
@@ -28,12 +27,13 @@ from pipeline_lib.errors import (
 )
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, load_model, save_model
-from pipeline_lib.prediction import classify
-from pipeline_lib.promotion import promote
-from pipeline_lib.registry import Candidate, load_champion, register
+from pipeline_lib.registry.prediction import classify
+from pipeline_lib.registry.promotion import promote
+from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.report.files import SUMMARY, TEST
 from pipeline_lib.report.files import load as load_report
 from pipeline_lib.run import Run
+from pipeline_lib.selection.ensemble_storage import stored
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import Recorder
 

@@ -27,8 +27,8 @@ from pipeline_lib.engines.optuna_storage import (
     record_of,
 )
 from pipeline_lib.errors import ConfigurationError, TrialFailure
+from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Rung, Trial, TrialState
-from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 
 _POLL_SECONDS = 0.2
 _TOLD = {

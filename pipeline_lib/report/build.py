@@ -13,7 +13,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.compare import leaderboard
 from pipeline_lib.report import hyperparameter_charts
 from pipeline_lib.report.charts import (
     FRONT_SHOWN,
@@ -25,6 +24,7 @@ from pipeline_lib.report.charts import (
     rung_flow,
 )
 from pipeline_lib.report.figures import Chart, percent, short
+from pipeline_lib.selection.compare import leaderboard
 from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from pipeline_lib.report.figures import (
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
-    from pipeline_lib.calibration import Bin
     from pipeline_lib.evaluation import Calibration
+    from pipeline_lib.selection.calibration import Bin
 
 FRONT_SHOWN = 12
 """How many of the Pareto front a table names, and whose latency is measured."""

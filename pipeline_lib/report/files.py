@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib import verdict
-from pipeline_lib.calibration import Bin
 from pipeline_lib.config import RunConfig, choice
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
-from pipeline_lib.ensemble_storage import leading, stored
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
 from pipeline_lib.home import Home
@@ -30,6 +28,8 @@ from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
 from pipeline_lib.report.data import ReportData, Section, Table
 from pipeline_lib.report.latency import milliseconds_per_image
 from pipeline_lib.run import Run
+from pipeline_lib.selection.calibration import Bin
+from pipeline_lib.selection.ensemble_storage import leading, stored
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ REPORT, CARD = "report.html", "README.md"
 
 def keep(run: Run, findings: Findings, data: SearchData) -> Path:
     """Write down, in `summary.json`, what a report needs and no other file of the run holds."""
-    from pipeline_lib.registry import model_name
+    from pipeline_lib.registry.versions import model_name
     from pipeline_lib.tracking import environment_tags
 
     trials, winner = findings.trials, findings.winner

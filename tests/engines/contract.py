@@ -19,7 +19,7 @@ from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.models import load_model
-from pipeline_lib.training import predict
+from pipeline_lib.training.loop import predict
 from pipeline_lib.trial import Trial, TrialState
 
 _SEARCH = """

@@ -14,7 +14,6 @@ import psutil
 import pytest
 from contract import EngineContract, run_search, searching
 
-from pipeline_lib.compare import counts
 from pipeline_lib.engines import ladder
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
@@ -28,8 +27,9 @@ from pipeline_lib.engines.optuna_storage import (
     read_trials,
 )
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.selection.compare import counts
+from pipeline_lib.training.workers import warm_up
 from pipeline_lib.trial import TrialState
-from pipeline_lib.workers import warm_up
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ import math
 import random
 from dataclasses import replace
 
-from pipeline_lib.calibration import expected_calibration_error, reliability
 from pipeline_lib.config import RunConfig
 from pipeline_lib.evaluation import Calibration, Mistake, TestResult, summarise
 from pipeline_lib.report import ReportData, Section, Table
+from pipeline_lib.selection.calibration import expected_calibration_error, reliability
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 BEGAN = 1_795_000_000.0

@@ -10,7 +10,7 @@ from torch import nn
 
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import design
-from pipeline_lib.training import (
+from pipeline_lib.training.loop import (
     WARM_UP,
     Training,
     TrainingData,

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline_lib import compare
 from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.ensemble_storage import Ensemble, Member, save, stored
 from pipeline_lib.run import Run
+from pipeline_lib.selection import compare
+from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save, stored
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
     import torch
     from scipy.special import softmax
 
-    from pipeline_lib.calibration import fit_temperature
     from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
-    from pipeline_lib.training import predict
+    from pipeline_lib.selection.calibration import fit_temperature
+    from pipeline_lib.training.loop import predict
 
     began, split = time.time(), data.load()
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8

@@ -23,8 +23,8 @@ from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.optuna_engine import OptunaEngine, trial_seed
 from pipeline_lib.home import Home
 from pipeline_lib.run import Run
+from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import TrialState
-from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_the_limits_of_a_configuration_reach_the_engines(tiny_data, tmp_path):
 _ORPHAN = """
 import pickle, sys
 sys.path.insert(0, "tests")
-from pipeline_lib.workers import TrialWorker
+from pipeline_lib.training.workers import TrialWorker
 if __name__ == "__main__":
     worker = TrialWorker(pickle.loads(bytes.fromhex(sys.argv[1])))
     worker.request(100)
@@ -120,7 +120,7 @@ if __name__ == "__main__":
 def test_a_training_that_hangs_ends_when_its_run_is_killed(tiny_data, tmp_path):
     job = TrialJob(tiny_data, CONVNET | BAD["forever"][0], 0, tmp_path)
     command = [sys.executable, "-c", _ORPHAN, pickle.dumps(job).hex()]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as parent:
         worker = psutil.Process(int(parent.stdout.readline()))
         time.sleep(3)  # until it hangs

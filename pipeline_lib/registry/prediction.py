@@ -41,7 +41,7 @@ def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
         _check_png(path)
     import torch
 
-    from pipeline_lib.registry import load_champion, model_name
+    from pipeline_lib.registry.versions import load_champion, model_name
 
     address = f"models:/{model_name(model)}@champion" if model in CATALOGUE else model
     classifier = load_champion(home, address)

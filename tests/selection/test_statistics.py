@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as published
 from statsmodels.stats.multitest import multipletests
 
-from pipeline_lib.statistics import (
+from pipeline_lib.selection.statistics import (
     ALPHA,
     POWER,
     Comparison,

@@ -13,16 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline_lib import compare
-from pipeline_lib.calibration import fit_temperature
 from pipeline_lib.cleaning import Policy, clean
 from pipeline_lib.config import RunConfig
-from pipeline_lib.contest import hold
 from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.drawing import draw
 from pipeline_lib.engines import ladder
-from pipeline_lib.ensemble import ROUNDS, Candidates, add_ensemble, library, select
-from pipeline_lib.ensemble_storage import Ensemble, Member, leading, save, stored
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models import ARCHITECTURE, WEIGHTS, build_model, design, load_model, save_model
@@ -31,10 +26,15 @@ from pipeline_lib.pipeline import find_model
 from pipeline_lib.report.files import load, write
 from pipeline_lib.reproduction import reproduce
 from pipeline_lib.run import Run
+from pipeline_lib.selection import compare
+from pipeline_lib.selection.calibration import fit_temperature
+from pipeline_lib.selection.contest import hold
+from pipeline_lib.selection.ensemble import ROUNDS, Candidates, add_ensemble, library, select
+from pipeline_lib.selection.ensemble_storage import Ensemble, Member, leading, save, stored
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
-from pipeline_lib.training import TrainingData, predict
+from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 CONVNET = design(

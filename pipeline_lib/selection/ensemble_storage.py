@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib import compare
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.run import Run
+from pipeline_lib.selection import compare
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 _FILE = "trial.json"

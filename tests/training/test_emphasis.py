@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.emphasis import SHARE, WHOLE_PASSES, Emphasis
+from pipeline_lib.training.emphasis import SHARE, WHOLE_PASSES, Emphasis
 
 
 def emphasis(count, seed=0):

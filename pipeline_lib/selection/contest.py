@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib import compare
-from pipeline_lib.calibration import fit_temperature
 from pipeline_lib.data.prepared import SearchData, Split
-from pipeline_lib.ensemble import MIXTURES, Candidates
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.promotion import Champion, champion
-from pipeline_lib.statistics import ALPHA, Comparison, compare_all
+from pipeline_lib.registry.promotion import Champion, champion
+from pipeline_lib.selection import compare
+from pipeline_lib.selection.calibration import fit_temperature
+from pipeline_lib.selection.ensemble import MIXTURES, Candidates
+from pipeline_lib.selection.statistics import ALPHA, Comparison, compare_all
 from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline_lib.config import Promote
-    from pipeline_lib.folds import Folded
+    from pipeline_lib.selection.folds import Folded
 
 SPLIT_TAG = "split_digest"
 CHOSEN_FROM_TAG = "chosen_from"
@@ -141,7 +141,7 @@ def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.N
     """Logits (N, classes) of every network on the validation images."""
     import torch
 
-    from pipeline_lib.training import predict
+    from pipeline_lib.training.loop import predict
 
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
     return {name: predict(network, images).numpy() for name, network in networks.items()}
@@ -225,7 +225,7 @@ def _champion_network(
     home: Home, dataset: str, reigning: Champion, split: Split
 ) -> nn.Module | str:
     """The champion, or why it cannot be compared. The run goes on without it."""
-    from pipeline_lib.registry import load_champion, model_name
+    from pipeline_lib.registry.versions import load_champion, model_name
 
     if reigning.tags.get(SPLIT_TAG) != split.digest:
         return _OTHER_SPLIT

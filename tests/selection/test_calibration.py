@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from torch.nn import functional as F
 
-from pipeline_lib.calibration import (
+from pipeline_lib.selection.calibration import (
     BINS,
     expected_calibration_error,
     fit_temperature,

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline_lib.augmentation import augment
 from pipeline_lib.data.prepared import Split
-from pipeline_lib.device import Device
-from pipeline_lib.emphasis import Emphasis
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.memory import keep_pages
 from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
+from pipeline_lib.training.augmentation import augment
+from pipeline_lib.training.device import Device
+from pipeline_lib.training.emphasis import Emphasis
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 WARM_UP = 0.2  # share of the samples over which the learning rate rises

@@ -26,15 +26,15 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.device import Device, choose
 from pipeline_lib.errors import AutomlError, TrialFailure
+from pipeline_lib.training.device import Device, choose
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
 if TYPE_CHECKING:  # numpy would keep the forkserver from starting
     from pipeline_lib.data.prepared import SearchData
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pipeline_lib.preload"])
+_CONTEXT.set_forkserver_preload(["pipeline_lib.training.preload"])
 
 _JOIN_SECONDS = 5.0
 _TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed
@@ -177,7 +177,7 @@ def _plain_main() -> Iterator[None]:
 
 def _tell_device(connection: Connection) -> None:
     """What the first process does: by then the forkserver has loaded torch."""
-    from pipeline_lib.training import use_one_thread
+    from pipeline_lib.training.loop import use_one_thread
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     use_one_thread()
@@ -240,7 +240,7 @@ def limit_memory(mebibytes: int) -> None:
 
 def _train(connection: Connection, job: TrialJob, device: Device) -> None:
     from pipeline_lib import models
-    from pipeline_lib.training import Training, TrainingData, use_one_thread
+    from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
 
     use_one_thread()
 

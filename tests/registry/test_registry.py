@@ -13,8 +13,8 @@ import torch
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, save_model
-from pipeline_lib.promotion import promote
-from pipeline_lib.registry import Candidate, load_champion, model_name, register
+from pipeline_lib.registry.promotion import promote
+from pipeline_lib.registry.versions import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
 
 ARCHITECTURE = {
@@ -125,7 +125,7 @@ except mlflow.MlflowException as error:
 """
     environment = {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{home.mlflow_database}",
     }
     done = subprocess.run(

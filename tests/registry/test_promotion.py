@@ -8,8 +8,8 @@ import pytest
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.promotion import champion, history, promote, promote_over, rollback
-from pipeline_lib.registry import model_name
+from pipeline_lib.registry.promotion import champion, history, promote, promote_over, rollback
+from pipeline_lib.registry.versions import model_name
 from pipeline_lib.tracking import open_store
 
 
@@ -159,7 +159,7 @@ _PROMOTE = """
 import sys
 from pathlib import Path
 from pipeline_lib.home import Home
-from pipeline_lib.promotion import promote_over
+from pipeline_lib.registry.promotion import promote_over
 print(promote_over(Home(Path(sys.argv[1])), "jays", int(sys.argv[2]), None, "there was none"))
 """
 
@@ -170,7 +170,7 @@ def test_of_processes_that_promote_at_once_one_becomes_champion(home: Home) -> N
     racing = [
         subprocess.Popen(
             [*command, str(version)],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -186,7 +186,7 @@ def test_of_processes_that_promote_at_once_one_becomes_champion(home: Home) -> N
 def automl(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from flows.cli import main; main()", *words],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

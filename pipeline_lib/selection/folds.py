@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from pipeline_lib import compare
 from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.ensemble_storage import Member, stored
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.run import Run
-from pipeline_lib.statistics import FoldComparison, compare_on_folds
+from pipeline_lib.selection import compare
+from pipeline_lib.selection.ensemble_storage import Member, stored
+from pipeline_lib.selection.statistics import FoldComparison, compare_on_folds
+from pipeline_lib.training.workers import TrialJob, TrialWorker
 from pipeline_lib.trial import ENSEMBLE, Trial
-from pipeline_lib.workers import TrialJob, TrialWorker
 
 _POLL_SECONDS = 1.0
 _log = logging.getLogger("automl")
@@ -168,7 +168,7 @@ def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
 
     from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
-    from pipeline_lib.training import predict
+    from pipeline_lib.training.loop import predict
 
     split = fold.load()
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8

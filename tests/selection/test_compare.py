@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline_lib.compare import best, counts, leaderboard, write_leaderboard
+from pipeline_lib.selection.compare import best, counts, leaderboard, write_leaderboard
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.registry import CHALLENGER, CHAMPION, model_name
+from pipeline_lib.registry.versions import CHALLENGER, CHAMPION, model_name
 from pipeline_lib.tracking.store import open_store
 
 if TYPE_CHECKING:

@@ -5,4 +5,4 @@ from __future__ import annotations
 from pipeline_lib.memory import load_for_good
 
 # The first optimiser imports torch._dynamo, two seconds that every trial would pay again.
-load_for_good("pipeline_lib.training", "torch._dynamo")
+load_for_good("pipeline_lib.training.loop", "torch._dynamo")

@@ -18,7 +18,7 @@ import pytest
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import build_model, load_model, multiply_adds, parameter_count
 from pipeline_lib.models import design as design_of
-from pipeline_lib.workers import TrialJob, TrialWorker, warm_up
+from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 
 pytestmark = pytest.mark.slow
 
@@ -203,7 +203,7 @@ def test_the_main_module_is_as_it_was_and_not_run_again_by_workers(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,
@@ -214,7 +214,7 @@ def test_the_main_module_is_as_it_was_and_not_run_again_by_workers(tmp_path):
 
 _ORPHAN = """
 import pickle, sys
-from pipeline_lib.workers import TrialWorker
+from pipeline_lib.training.workers import TrialWorker
 job = pickle.loads(bytes.fromhex(sys.argv[1]))
 if __name__ == "__main__":
     worker = TrialWorker(job)
@@ -226,7 +226,7 @@ if __name__ == "__main__":
 
 def test_a_worker_whose_parent_is_killed_ends_in_the_middle_of_a_rung(job):
     command = [sys.executable, "-c", _ORPHAN, pickle.dumps(job).hex()]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
     with parent:
         worker = psutil.Process(int(parent.stdout.readline()))

@@ -1,0 +1,1 @@
+"""The model registry: versions, who is champion, and answers of the champion."""

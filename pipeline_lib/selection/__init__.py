@@ -1,0 +1,1 @@
+"""Which model wins: leaderboard, ensembles, folds, the contest. All on validation images."""
