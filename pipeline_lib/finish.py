@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _HEAVY = (
     "torch",
     "mlflow.pyfunc",
-    "statsmodels.stats.multitest",
+    "scipy.stats",
     "torchviz",
     "svglib.svglib",
     "reportlab.graphics.renderPDF",

@@ -52,7 +52,8 @@ def searched(tiny_data, tmp_path_factory):
         patch.setattr(ladder, "BASE_SAMPLES", 100)
         patch.chdir(root)
         with Record(run) as record:
-            request = run.request(tiny_data, "optuna", 1, time.monotonic() + 60)
+            deadline = time.monotonic() + run.config.budget_seconds
+            request = run.request(tiny_data, "optuna", 1, deadline)
             trials = search(OptunaEngine(), request, threading.Event(), record.trial)
             best = max(trials, key=lambda trial: trial.val_accuracy)
             record.flush()

@@ -171,18 +171,22 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     McNemar 1947, with the binomial in place of χ², which needs many disagreements.
     """
-    from statsmodels.stats.contingency_tables import mcnemar as test
+    from scipy.stats import binomtest
 
-    return float(test([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    apart = only_a + only_b
+    return float(binomtest(only_a, apart).pvalue) if apart else 1.0
 
 
 def holm(p_values: list[float]) -> list[float]:
     """P-values adjusted for being looked at together (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
+    import numpy as np
 
-    if not p_values:
-        return []
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    raw = np.asarray(p_values, dtype=np.float64)
+    order = raw.argsort()
+    adjusted = np.empty_like(raw)
+    raised = raw[order] * np.arange(len(raw), 0, -1)  # the smallest is one of all
+    adjusted[order] = np.maximum.accumulate(raised).clip(max=1.0)
+    return [float(p) for p in adjusted]
 
 
 def bootstrap_interval(

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar as published
 from statsmodels.stats.multitest import multipletests
 
@@ -32,14 +31,10 @@ def answers(table):
     return labels, (outcome < 2), (outcome % 2 == 0)
 
 
-def test_mcnemar_is_the_exact_test_of_statsmodels_and_scipy():
+def test_mcnemar_is_the_exact_test_of_statsmodels():
     for only_a, only_b in [(0, 0), (1, 0), (10, 2), (59, 6), (150, 86), (7, 7)]:
         expected = published([[794, only_a], [only_b, 570]], exact=True).pvalue
         assert mcnemar(only_a, only_b) == pytest.approx(expected)
-        if only_a + only_b:
-            assert mcnemar(only_a, only_b) == pytest.approx(
-                binomtest(only_a, only_a + only_b).pvalue
-            )
 
 
 def test_mcnemar_on_published_examples():
@@ -57,7 +52,13 @@ def test_holm_on_published_p_values():
     assert holm([]) == []
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_that_of_statsmodels(p):
+    # It collects garbage at every call: examples are few.
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_never_lowers_a_p_value_and_keeps_their_order(p):
     adjusted = holm(p)
@@ -91,7 +92,6 @@ def test_an_interval_is_ordered_possible_and_turns_round_with_the_models(table, 
         assert high <= 0
 
 
-@settings(max_examples=15)
 @given(tables)
 def test_comparing_finds_the_better_one_whichever_comes_first(table):
     labels, right_a, right_b = answers(table)
