@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
 
 hurry()  # as the command line does
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 settings.register_profile("automl", deadline=None)  # a busy machine is no failure
 settings.load_profile("automl")
 

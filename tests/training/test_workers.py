@@ -195,7 +195,7 @@ def test_the_main_module_is_as_it_was_and_not_run_again_by_workers(tmp_path):
     script.write_text(
         "import os, sys\n"
         "print('main runs', flush=True)\n"
-        "from pipeline_lib import workers\n"
+        "from pipeline_lib.training import workers\n"
         "if __name__ == '__main__':\n"
         "    main = sys.modules['__main__']\n"
         "    workers.warm_up()\n"
