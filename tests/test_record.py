@@ -157,6 +157,7 @@ def test_sync_of_what_is_no_run(home, name):
     assert sorted(home.root.rglob("*")) == before
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
     blank, home, run, tmp_path, monkeypatch
 ):
@@ -182,6 +183,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
     assert record._missed == []
 
 
+@pytest.mark.long
 def test_a_server_that_has_answered_is_waited_for_also_by_who_opens_it_anew(
     blank, tmp_path, monkeypatch
 ):
