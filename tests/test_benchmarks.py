@@ -177,7 +177,7 @@ def test_whole_runs_are_measured(bench, tmp_path):
     sizes = {
         "time-to": time_to.Size(budgets=(6.0,), seeds=1, served=6.0),
         "overhead": overhead.Size(trials=3, parts=1, base_samples=100),
-        "scaling": scaling.Size((200,), (32,), 200, (), base_samples=100),
+        "scaling": scaling.Size((200,), (32,), 200, (3,), base_samples=100),
     }
     for part, size in sizes.items():
         document = measure(part, parts()[part].measure, bench, size, tmp_path)

@@ -55,7 +55,7 @@ def test_holm_on_published_p_values():
 @settings(max_examples=10)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_that_of_statsmodels(p):
-    # It collects garbage at every call: examples are few.
+    # statsmodels collects garbage at every call: examples are few.
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
