@@ -106,7 +106,7 @@ class RunConfig(BaseModel):
         "beyond the budget, as many times the seconds of a final. 1: the plain split alone.",
     )
     ensemble: Annotated[int, Field(ge=1, le=20)] = Field(
-        5, description="Models that an ensemble may have, fewer in a short budget; 1 builds none."
+        8, description="Models that an ensemble may have, fewer in a short budget; 1 builds none."
     )
 
     @classmethod

@@ -18,7 +18,7 @@ _SHORT, _LONG = 40.0, 3600.0
 were there more rungs in between, the first trials to climb them would use up the search."""
 _PASSES = 8
 """So many passes' worth of samples are enough for a final: three times as many were no better."""
-_FINALS_IN_TURN, _LEAST_SECONDS = 3, 200.0
+_FINALS_IN_TURN, _LEAST_SECONDS = 4, 200.0
 """So many finals each worker trains at most, and not more than have so long each."""
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time

@@ -29,7 +29,14 @@ from pipeline_lib.run import Run
 from pipeline_lib.selection import compare
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.contest import hold
-from pipeline_lib.selection.ensemble import ROUNDS, Candidates, add_ensemble, library, select
+from pipeline_lib.selection.ensemble import (
+    ROUNDS,
+    Candidates,
+    add_ensemble,
+    choose,
+    library,
+    select,
+)
 from pipeline_lib.selection.ensemble_storage import Ensemble, Member, leading, save, stored
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store
@@ -123,6 +130,41 @@ def test_one_image_more_by_chance_is_no_reason_to_join():
     assert 2 not in select(chances, labels, 5).weights
 
 
+def alike(*of_truth, images=20):
+    """Models that give every image's class, 0 of two, this probability."""
+    return np.stack([np.full((images, 2), (p, 1 - p)) for p in of_truth]), np.zeros(images, np.int64)
+
+
+def test_four_finals_answer_together_in_equal_parts_the_surest_first():
+    chances, labels = alike(0.9, 0.88, 0.8, 0.89, 0.99, 0.91)
+    chances[5, 0] = (0.4, 0.6)
+    chosen = choose(["final", "final", "search", "final", "search", "final"], chances, labels, 8)
+    assert chosen.weights == {0: 0.25, 3: 0.25, 1: 0.25, 5: 0.25}
+    assert list(chosen.drawn) == [0, 3, 1, 5]
+    assert chosen.accuracies == (1, 1, 1, 1)
+    assert chosen.tried == 1
+
+
+def test_what_is_far_less_sure_stays_out_of_the_mean_of_finals():
+    chances, labels = alike(0.9, 0.9, 0.9, 0.85, 0.9)  # 0.85: a log loss 1.54 times as large
+    assert set(choose(["final"] * 5, chances, labels, 8).weights) == {0, 1, 2, 4}
+    chances, labels = alike(0.9, 0.9, 0.9, 0.87, 0.9)  # 1.32 times
+    assert set(choose(["final"] * 5, chances, labels, 8).weights) == {0, 1, 2, 3, 4}
+    assert set(choose(["final"] * 5, chances, labels, 4).weights) == {0, 1, 2, 4}
+
+
+@given(libraries(), st.integers(1, 6), st.data())
+def test_with_fewer_finals_it_is_drawn_greedily(made, most, data):
+    chances, labels = made
+    stages = data.draw(
+        st.lists(st.sampled_from(["search", "final"]), min_size=len(chances), max_size=len(chances))
+    )
+    chosen = choose(stages, chances, labels, most)
+    if stages.count("final") < 4 or most < 4:
+        assert chosen == select(chances, labels, most)
+    assert len(chosen.weights) <= most
+
+
 def test_models_that_err_far_more_often_are_not_in_the_library(trials):
     good = replace(trials[0], rungs=(replace(trials[0].rungs[0], val_accuracy=0.99),))
     as_good = replace(trials[1], rungs=(replace(trials[1].rungs[0], val_accuracy=0.985),))
@@ -201,6 +243,16 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
     assert temperatures == pytest.approx(fitted)
     assert np.array_equal(candidates.answers[trial.label], logits.numpy())
     assert trial.val_accuracy == accuracy_of(logits.numpy(), held_out.val_labels.numpy())
+
+
+def test_where_a_run_has_four_finals_it_is_their_mean(run, trials, small_data):
+    best = compare.best(trials)
+    finals = [replace(best, number=number, stage="final") for number in range(10, 14)]
+    built = add_ensemble(run, [*trials, *finals], small_data).trials[len(trials) + 4 :]
+    assert [each.configuration for each in built] == [{each.label: 0.25 for each in finals}]
+    searched = [replace(each, stage="search") for each in finals]
+    drawn = add_ensemble(run, [*trials, *searched], small_data).trials[len(trials) + 4 :][-1]
+    assert drawn.configuration != built[0].configuration
 
 
 def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_path):
