@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("flows", "tasks", "pipeline_lib")
 SOURCES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = {"torch", "mlflow", "prefect", "optuna", "pandas", "sklearn", "torchvision", "scipy"}
@@ -169,3 +171,11 @@ def is_a_door(function):
 
 def test_no_package_of_the_project_shadows_mlflow():
     assert not (ROOT / "mlflow" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_modules_that_documents_name_are_there(path):
+    named = re.findall(
+        r"\b(?:pipeline_lib|flows|tasks|tests|benchmarks)/[\w/]+\.py", path.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).is_file()] == []
