@@ -63,8 +63,8 @@ def choose(stages: Sequence[str], chances: Floats, labels: Labels, most: int) ->
     """The mean of the finals, where there are enough; otherwise what greedy selection draws.
 
     The mean of several networks that were all trained to the end (deep ensembles: Lakshminarayanan
-    et al. 2017) errs less often on other images than any weights that were fitted to some
-    thousands of images: what is left to fit is a few dozen errors (decision 7).
+    et al. 2017) has no weights to fit; fitted to some thousands of images, they follow the few
+    dozen errors that are left there (decision 7, which also says how far to trust it).
 
     Args:
         stages: Of each model, as in `Trial.stage`.

@@ -132,9 +132,8 @@ def test_one_image_more_by_chance_is_no_reason_to_join():
 
 def alike(*of_truth, images=20):
     """Models that give every image's class, 0 of two, this probability."""
-    return np.stack([np.full((images, 2), (p, 1 - p)) for p in of_truth]), np.zeros(
-        images, np.int64
-    )
+    chances = np.stack([np.full((images, 2), (p, 1 - p)) for p in of_truth])
+    return chances, np.zeros(images, np.int64)
 
 
 def test_four_finals_answer_together_in_equal_parts_the_surest_first():
