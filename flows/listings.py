@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -18,8 +17,9 @@ from rich.text import Text
 from pipeline_lib.cleaning import Cleaned
 from pipeline_lib.config import SPACES, RunConfig, available_cores, choice
 from pipeline_lib.data.prepared import status
+from pipeline_lib.dot import find_dot
 from pipeline_lib.engines.autopytorch import environment
-from pipeline_lib.errors import AutomlError
+from pipeline_lib.errors import AutomlError, UserError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import Event, history
 from pipeline_lib.registry.versions import model_name
@@ -174,13 +174,10 @@ def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:
             missing or "its environment is built on first use: automl engines install autopytorch"
         )
         yield missing is None, "engine autopytorch", found
-    drawing = shutil.which("dot") or shutil.which("graphviz-pure", path=_scripts())
-    yield drawing is not None, "dot", "for diagrams" if drawing else "install graphviz_pure"
+    try:
+        find_dot()
+        yield True, "dot", "for diagrams"
+    except UserError as error:
+        yield False, "dot", error.remedy
     served = os.environ.get("PREFECT_API_URL") or "a server is started for each run"
     yield True, "prefect server", served
-
-
-def _scripts() -> str:
-    import sysconfig
-
-    return sysconfig.get_path("scripts")

@@ -7,12 +7,8 @@ bottom, each with the shape it puts out, and beside each the parameters it uses.
 from __future__ import annotations
 
 import copy
-import io
 import os
 import re
-import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,13 +17,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.errors import UserError
+from pipeline_lib.dot import FONT, find_dot, pdf_from_svg, render, svg_of
 
 if TYPE_CHECKING:
     import torch
     from torch.autograd.graph import Node
 
-_PORTED_DOT = "graphviz-pure"  # dot as a wheel
 _BOOKKEEPING = ("AccumulateGrad", "Clone")  # a copy that only reorders memory is no layer
 _KNOWN_AS = {  # autograd's name: the name that people know
     "Addmm": "Linear",
@@ -40,13 +35,11 @@ _KNOWN_AS = {  # autograd's name: the name that people know
 }
 _TRANSPOSES = {"T", "Transpose", "Permute"}
 
-# Both programs, browsers and PDF readers know Helvetica, or a font with its widths: so the text
-# that fits its box where it is measured fits everywhere.
 _GRAPH = {"bgcolor": "white", "ranksep": "0.25", "nodesep": "0.3", "pad": "0.2"}
 _NODE = {
     "shape": "box",
     "style": "filled",
-    "fontname": "Helvetica",
+    "fontname": FONT,
     "fontsize": "11",
     "margin": "0.15,0.06",
     "height": "0.3",
@@ -85,9 +78,9 @@ def draw(
     """
     dot = find_dot()
     source = _dot_source(_trace(model, image_shape), stem)
-    svg = _without_comments(_run(dot, source, "-Tsvg"))
-    png = _run(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
-    pdf = _pdf_from_svg(svg)
+    svg = svg_of(dot, source)
+    png = render(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
+    pdf = pdf_from_svg(svg)
     directory.mkdir(parents=True, exist_ok=True)
     return Drawing(
         pdf=_write(directory / f"{stem}.pdf", pdf),
@@ -243,47 +236,6 @@ def _per_image(shape: tuple[int, ...]) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "scalar"
-
-
-def find_dot() -> Path:
-    """The system's `dot`, else the port that was installed with this package.
-
-    Raises:
-        UserError: There is neither.
-    """
-    beside_python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = shutil.which("dot") or shutil.which(_PORTED_DOT, path=beside_python)
-    if found is None:
-        remedy = f"install Graphviz, or the Python package {_PORTED_DOT}"
-        raise UserError("drawing", f"neither dot nor {_PORTED_DOT} was found", remedy=remedy)
-    return Path(found)
-
-
-def _run(dot: Path, source: str, *options: str) -> bytes:
-    command = [str(dot), *options]
-    try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
-    except OSError as error:
-        raise UserError("drawing", f"{dot} cannot be started ({error.strerror})") from error
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise UserError("drawing", f"{dot} {options[0]} failed: {said}")
-    return done.stdout
-
-
-def _without_comments(svg: bytes) -> bytes:
-    """Graphviz signs its work in comments; the picture is the same whoever drew it."""
-    return re.sub(rb"<!--.*?-->\n?", b"", svg, flags=re.DOTALL)
-
-
-def _pdf_from_svg(svg: bytes) -> bytes:
-    """The port of dot writes no PDF, and dot writes one that names the second it was made."""
-    from reportlab.graphics import renderPDF
-    from svglib.svglib import svg2rlg
-
-    page = io.BytesIO()
-    renderPDF.drawToFile(svg2rlg(io.BytesIO(svg)), page, invariant=1)
-    return page.getvalue()
 
 
 def _write(path: Path, data: bytes) -> Path:

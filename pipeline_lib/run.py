@@ -18,7 +18,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.data.raw_files import check_files
-from pipeline_lib.drawing import find_dot
+from pipeline_lib.dot import find_dot
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable

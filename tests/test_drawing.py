@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from browser import browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -79,6 +80,7 @@ def boxes(svg: Path) -> list[tuple[list[str], tuple[float, float, float, float]]
             assert line.get("font-family").startswith("Helvetica")
             size, x = float(line.get("font-size")), float(line.get("x"))
             width = stringWidth(line.text, "Helvetica", size)
+            assert float(line.get("textLength")) == pytest.approx(width, abs=0.01)
             left = x - width / 2 if line.get("text-anchor") == "middle" else x
             assert min(xs) < left and left + width < max(xs), line.text
             baseline = float(line.get("y"))
@@ -228,6 +230,20 @@ def test_a_dot_on_the_path_is_used_and_leaves_no_name(tmp_path, monkeypatch):
     assert "-Tsvg" in (tmp_path / "called").read_text()
     for path in (drawing.pdf, drawing.svg, drawing.png):
         assert b"graphviz" not in path.read_bytes().lower()
+
+
+def test_a_browser_with_a_wider_font_keeps_text_in_its_box(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # the port's boxes fit Helvetica, whatever is installed
+    svg = draw(ConvNet(), IMAGE_SHAPE, tmp_path).svg
+    svg.write_text(svg.read_text().replace("Helvetica", "monospace"))
+    monkeypatch.undo()
+    outside = """[...document.querySelectorAll('g.node text')].filter(text => {
+        const [box, line] = [text.parentNode.querySelector('polygon'), text].map(it => it.getBBox())
+        return line.x < box.x || line.x + line.width > box.x + box.width
+    }).map(text => text.textContent)"""
+    with browser(tmp_path / "profile") as page:
+        page.open(svg.as_uri())
+        assert page.evaluate(outside) == []
 
 
 def test_without_any_dot_one_line_says_what_to_install(tmp_path, monkeypatch):
