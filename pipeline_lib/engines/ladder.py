@@ -90,16 +90,64 @@ class Ladder:
         return Final(REDUCTION * self.top if counted else _FASTER * affordable, seconds)
 
 
-def next_finalist(contenders: Sequence[Trial], finalists: Sequence[Trial]) -> Trial:
-    """The best of those that see images as the fewest finalists do, unless it is far behind.
+@dataclass(frozen=True)
+class Finalist:
+    """Whose configuration a final trains, and whether it sees images upright.
 
-    Networks that see images otherwise err on other images (decision 14).
+    `upright` is None where the space has no such choice.
+    """
+
+    trial: Trial
+    upright: bool | None
+
+    @property
+    def is_otherwise(self) -> bool:
+        """Whether the final sees images as the trial did not."""
+        return self.upright != _way(self.trial)
+
+
+def next_finalist(searched: Sequence[Trial], finalists: Sequence[Finalist]) -> Finalist | None:
+    """The best that has no final yet which sees images as the fewest finals do; None after all.
+
+    Networks that see images otherwise err on other images (decision 14). A search settles on one
+    way: where the good trials of the other are used up, its finals are of the best trials of all.
+    A way that is far behind gets none.
 
     Args:
-        contenders: Trials of the search that have no final yet, at least one.
-        finalists: Those that have one.
+        searched: Trials of the search that have a rung.
+        finalists: Those that have a final, and how it sees images.
     """
-    views = Counter(trial.configuration.get("upright") for trial in finalists)
-    best = max(trial.val_accuracy or 0.0 for trial in contenders)
-    good = [t for t in contenders if 1 - (t.val_accuracy or 0.0) <= _AS_GOOD * (1 - best)]
-    return max(good, key=lambda t: (-views[t.configuration.get("upright")], t.val_accuracy or 0.0))
+    if not searched:
+        return None
+    finals = Counter(each.upright for each in finalists)
+    taken = {(each.trial.number, each.upright) for each in finalists}
+    way = min(_good_ways(searched), key=lambda each: finals[each])
+    rest = [trial for trial in searched if (trial.number, way) not in taken]
+    worst = _AS_GOOD * min(map(_errors, searched))
+    return max(
+        (Finalist(trial, way) for trial in rest),
+        key=lambda it: (not it.is_otherwise and _errors(it.trial) <= worst, -_errors(it.trial)),
+        default=None,
+    )
+
+
+def _good_ways(searched: Sequence[Trial]) -> list[bool | None]:
+    """Ways to see images, the best first, without those that err far more at the same rung."""
+    ways: dict[bool | None, list[Trial]] = {}
+    for trial in sorted(searched, key=_errors):
+        ways.setdefault(_way(trial), []).append(trial)
+    met = min(max(trial.rungs[-1].samples for trial in trials) for trials in ways.values())
+    errors = {
+        way: min(1 - rung.val_accuracy for t in trials for rung in t.rungs if rung.samples <= met)
+        for way, trials in ways.items()
+    }
+    return [way for way in ways if errors[way] <= _AS_GOOD * min(errors.values())]
+
+
+def _way(trial: Trial) -> bool | None:
+    upright = trial.configuration.get("upright")
+    return None if upright is None else bool(upright)
+
+
+def _errors(trial: Trial) -> float:
+    return 1 - (trial.val_accuracy or 0.0)

@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import Listener, SearchRequest
-from pipeline_lib.engines.ladder import Final, Ladder, next_finalist
+from pipeline_lib.engines.ladder import Final, Finalist, Ladder, next_finalist
 from pipeline_lib.engines.optuna_spaces import SPACES, space_function
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
@@ -111,7 +111,7 @@ class _Search:
         self.running: list[_Running] = []
         self.untold: list[Trial] = []  # what began or ended, in order
         self.conducted = 0
-        self.finalists: list[int] = []
+        self.finalists: list[Finalist] = []
         self.best: dict[int, Trial] = {}
         began = request.deadline - request.budget_seconds
         self.search_end = began + self.ladder.search_seconds(request.budget_seconds)
@@ -176,20 +176,22 @@ class _Search:
         left = self.request.deadline - time.monotonic()
         shortest = self.ladder.shortest_final(self.request.budget_seconds)
         was_enough = len(self.finalists) >= self.request.workers
-        contenders = [t for t in self.best.values() if t.number not in self.finalists]
-        if not self.ladder.has_finals or not contenders:
+        if not self.ladder.has_finals or (was_enough and (counted or left < shortest / 2)):
             return False
-        if was_enough and (counted or left < shortest / 2):
+        chosen = next_finalist(list(self.best.values()), self.finalists)
+        if chosen is None:
             return False
-        chosen = next_finalist(contenders, [self.best[number] for number in self.finalists])
-        self.finalists.append(chosen.number)
-        reached = chosen.rungs[-1]
+        self.finalists.append(chosen)
+        reached = chosen.trial.rungs[-1]
         seconds = left if counted else self.ladder.turn(reached, left, shortest, self.train_size)
         final = self.ladder.final(reached, seconds, counted)
         if final is None:
             return False
-        self.study.enqueue_trial(self.study.trials[chosen.number].params)
-        self._start(self.study.ask(), (final.samples,), final, note=f"of {chosen.label}")
+        parameters, note = dict(self.study.trials[chosen.trial.number].params), chosen.trial.label
+        if chosen.is_otherwise:
+            parameters["upright"], note = chosen.upright, f"{note}, upright={chosen.upright}"
+        self.study.enqueue_trial(parameters)
+        self._start(self.study.ask(), (final.samples,), final, note=f"of {note}")
         return True
 
     def _start(

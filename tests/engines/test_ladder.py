@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.engines.ladder import REDUCTION, Ladder, next_finalist
+from pipeline_lib.engines.ladder import REDUCTION, Finalist, Ladder, next_finalist
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 
@@ -82,31 +82,58 @@ def test_on_a_fast_machine_long_budgets_have_four_finals_in_turn_and_on_a_slow_o
         assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
 
 
-def contender(number, accuracy, upright=None):
+def contender(number, accuracy, upright=None, rungs=1):
     view = {} if upright is None else {"upright": upright}
-    rungs = (Rung(100, accuracy, 1.0),)
-    return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs)
+    climbed = tuple(Rung(100 * 3**rung, accuracy, 1.0) for rung in range(rungs))
+    return Trial("s", "optuna", number, TrialState.COMPLETE, view, climbed)
 
 
-def finals_of(contenders, count):
+def finals_of(searched, count):
+    """Number of each finalist, and how its final sees images."""
     finalists = []
     for _ in range(count):
-        rest = [trial for trial in contenders if trial not in finalists]
-        finalists.append(next_finalist(rest, finalists))
-    return [trial.number for trial in finalists]
+        finalists.append(next_finalist(searched, finalists))
+    return [(each.trial.number, each.upright) for each in finalists]
+
+
+def alike(first, last, upright, best=0.99):
+    return [contender(i, best - 0.0001 * i, upright) for i in range(first, last)]
 
 
 def test_finals_see_images_both_ways_in_turn_the_best_first():
-    uprights = [contender(i, 0.99 - 0.0001 * i, upright=True) for i in range(4)]
-    plain = [contender(i, 0.99 - 0.0001 * i, upright=False) for i in range(4, 8)]
-    assert finals_of([*plain, *uprights], 6) == [0, 4, 1, 5, 2, 6]
+    both = [*alike(4, 8, False), *alike(0, 4, True)]
+    one, other = [(0, True), (1, True), (2, True)], [(4, False), (5, False), (6, False)]
+    assert finals_of(both, 6) == [one[0], other[0], one[1], other[1], one[2], other[2]]
+
+
+def test_where_a_search_settled_on_one_way_the_other_takes_its_best_trials():
+    settled = [*alike(0, 4, True), contender(4, 0.989, False), contender(5, 0.97, False)]
+    assert finals_of(settled, 6) == [
+        (0, True), (4, False), (1, True), (0, False), (2, True), (1, False),
+    ]  # fmt: skip
+    otherwise = [next_finalist(settled, []), next_finalist(settled, [Finalist(settled[0], True)])]
+    assert [each.is_otherwise for each in otherwise] == [False, False]
+    assert Finalist(settled[0], False).is_otherwise
 
 
 def test_a_way_that_is_far_worse_gets_no_final():
-    uprights = [contender(i, 0.99 - 0.0001 * i, upright=True) for i in range(4)]
-    plain = [contender(4, 0.98, upright=False)]
-    assert finals_of([*plain, *uprights], 3) == [0, 1, 2]
+    both = [*alike(0, 4, True), contender(4, 0.98, False)]
+    assert finals_of(both, 3) == [(0, True), (1, True), (2, True)]
 
 
-def test_where_there_is_one_way_the_best_get_the_finals():
-    assert finals_of([contender(i, 0.9 + 0.01 * i) for i in range(4)], 3) == [3, 2, 1]
+def test_ways_are_compared_at_a_rung_that_both_have():
+    low = contender(4, 0.98, False)
+    first = Rung(100, 0.985, 1.0), Rung(300, 0.995, 1.0)
+    climbed = Trial("s", "optuna", 0, TrialState.COMPLETE, {"upright": True}, first)
+    assert finals_of([low, climbed], 2) == [(0, True), (0, False)]
+    hopeless = contender(4, 0.97, False)
+    assert finals_of([hopeless, climbed], 1) == [(0, True)]
+    second = next_finalist([hopeless, climbed], [Finalist(climbed, True)])
+    assert second == Finalist(hopeless, True)
+
+
+def test_where_there_is_one_way_the_best_get_the_finals_and_then_no_more():
+    searched = [contender(i, 0.9 + 0.01 * i) for i in range(4)]
+    assert finals_of(searched, 3) == [(3, None), (2, None), (1, None)]
+    assert next_finalist(searched, [Finalist(each, None) for each in searched]) is None
+    assert next_finalist([], []) is None

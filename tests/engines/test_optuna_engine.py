@@ -93,6 +93,24 @@ class TestOptunaEngine(EngineContract):
         assert (first.stage, final.stage) == ("search", "final")
         assert final.configuration == first.configuration
 
+    def test_finals_of_long_budgets_see_images_both_ways(
+        self, engine, make_request, tmp_path, monkeypatch
+    ):
+        """There is one upright trial: the second upright final trains what saw them otherwise."""
+        monkeypatch.setattr(ladder, "_AS_GOOD", float("inf"))
+        long = {"budget_seconds": 600.0, "deadline": time.monotonic() + 600}
+        done = run_search(engine, make_request(tmp_path, trials=3, workers=4, **long))
+        searched = {trial.label: trial for trial in searching(done.trials)}
+        finals = [trial for trial in done.trials if trial.stage == "final"]
+        assert sorted(trial.configuration["upright"] for trial in finals) == [0, 0, 1, 1]
+        origins = [trial.notes["final"].removeprefix("of ").split(",") for trial in finals]
+        (otherwise,) = (label for label, *said in origins if said == [" upright=True"])
+        assert not searched[otherwise].configuration["upright"]
+        for final, (label, *_) in zip(finals, origins, strict=True):
+            own = {"upright": final.configuration["upright"]}
+            assert final.configuration == {**searched[label].configuration, **own}
+            assert final.state == TrialState.COMPLETE
+
     def test_one_worker_and_one_seed_give_the_same_trials(self, engine, make_request, tmp_path):
         def outcome(name, seed):
             request = make_request(tmp_path / name, workers=1, seed=seed, trials=4)
