@@ -92,13 +92,10 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Finalist:
-    """Whose configuration a final trains, and whether it sees images upright.
-
-    `upright` is None where the space has no such choice.
-    """
+    """Whose configuration a final trains, and whether it sees images upright."""
 
     trial: Trial
-    upright: bool | None
+    upright: bool
 
     @property
     def is_otherwise(self) -> bool:
@@ -131,9 +128,9 @@ def next_finalist(searched: Sequence[Trial], finalists: Sequence[Finalist]) -> F
     )
 
 
-def _good_ways(searched: Sequence[Trial]) -> list[bool | None]:
+def _good_ways(searched: Sequence[Trial]) -> list[bool]:
     """Ways to see images, the best first, without those that err far more at the same rung."""
-    ways: dict[bool | None, list[Trial]] = {}
+    ways: dict[bool, list[Trial]] = {}
     for trial in sorted(searched, key=_errors):
         ways.setdefault(_way(trial), []).append(trial)
     met = min(max(trial.rungs[-1].samples for trial in trials) for trials in ways.values())
@@ -144,9 +141,8 @@ def _good_ways(searched: Sequence[Trial]) -> list[bool | None]:
     return [way for way in ways if errors[way] <= _AS_GOOD * min(errors.values())]
 
 
-def _way(trial: Trial) -> bool | None:
-    upright = trial.configuration.get("upright")
-    return None if upright is None else bool(upright)
+def _way(trial: Trial) -> bool:
+    return bool(trial.configuration.get("upright"))  # short budgets' spaces have no such choice
 
 
 def _errors(trial: Trial) -> float:

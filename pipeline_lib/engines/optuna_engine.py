@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -187,11 +188,11 @@ class _Search:
         final = self.ladder.final(reached, seconds, counted)
         if final is None:
             return False
-        parameters, note = dict(self.study.trials[chosen.trial.number].params), chosen.trial.label
-        if chosen.is_otherwise:
-            parameters["upright"], note = chosen.upright, f"{note}, upright={chosen.upright}"
-        self.study.enqueue_trial(parameters)
-        self._start(self.study.ask(), (final.samples,), final, note=f"of {note}")
+        parameters = self.study.trials[chosen.trial.number].params
+        self.study.enqueue_trial({**parameters, "upright": chosen.upright})
+        otherwise = f", upright={chosen.upright}" if chosen.is_otherwise else ""
+        note = f"of {chosen.trial.label}{otherwise}"
+        self._start(self.study.ask(), (final.samples,), final, note)
         return True
 
     def _start(
@@ -201,13 +202,12 @@ class _Search:
         final: Final | None = None,
         note: str = "",
     ) -> None:
-        suggest = space_function(self.request.space)
         trial = Trial(
             study=self.request.study,
             engine="optuna",
             number=optuna_trial.number,
             state=TrialState.RUNNING,
-            configuration=suggest(optuna_trial, self.request.budget_seconds),
+            configuration=self._configuration(optuna_trial),
             started=time.time(),
             stage="final" if final else "search",
             notes={"device": str(warm_up()), **({"final": note} if note else {})},
@@ -226,6 +226,13 @@ class _Search:
         self.running.append(run)
         run.worker.request(rungs[0], final.seconds if final else None)
         self.untold.append(trial)
+
+    def _configuration(self, optuna_trial: optuna.Trial) -> dict[str, Any]:
+        with warnings.catch_warnings():
+            # A final trains what was found, also by a run of another budget, whose sizes differ.
+            warnings.filterwarnings("ignore", "Fixed parameter .* is out of range", UserWarning)
+            suggest = space_function(self.request.space)
+            return suggest(optuna_trial, self.request.budget_seconds)
 
     def _hear(self, run: _Running) -> None:
         """Take in a rung, or an end; decide whether the trial climbs on."""

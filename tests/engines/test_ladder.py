@@ -134,6 +134,6 @@ def test_ways_are_compared_at_a_rung_that_both_have():
 
 def test_where_there_is_one_way_the_best_get_the_finals_and_then_no_more():
     searched = [contender(i, 0.9 + 0.01 * i) for i in range(4)]
-    assert finals_of(searched, 3) == [(3, None), (2, None), (1, None)]
-    assert next_finalist(searched, [Finalist(each, None) for each in searched]) is None
+    assert finals_of(searched, 3) == [(3, False), (2, False), (1, False)]
+    assert next_finalist(searched, [Finalist(each, False) for each in searched]) is None
     assert next_finalist([], []) is None

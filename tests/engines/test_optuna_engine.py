@@ -43,6 +43,10 @@ def short_rungs():
         yield
 
 
+def long_budget():
+    return {"budget_seconds": 600.0, "deadline": time.monotonic() + 600}
+
+
 class TestOptunaEngine(EngineContract):
     @pytest.fixture(scope="class")
     @classmethod
@@ -98,18 +102,31 @@ class TestOptunaEngine(EngineContract):
     ):
         """There is one upright trial: the second upright final trains what saw them otherwise."""
         monkeypatch.setattr(ladder, "_AS_GOOD", float("inf"))
-        long = {"budget_seconds": 600.0, "deadline": time.monotonic() + 600}
-        done = run_search(engine, make_request(tmp_path, trials=3, workers=4, **long))
-        searched = {trial.label: trial for trial in searching(done.trials)}
-        finals = [trial for trial in done.trials if trial.stage == "final"]
-        assert sorted(trial.configuration["upright"] for trial in finals) == [0, 0, 1, 1]
-        origins = [trial.notes["final"].removeprefix("of ").split(",") for trial in finals]
-        (otherwise,) = (label for label, *said in origins if said == [" upright=True"])
-        assert not searched[otherwise].configuration["upright"]
-        for final, (label, *_) in zip(finals, origins, strict=True):
-            own = {"upright": final.configuration["upright"]}
-            assert final.configuration == {**searched[label].configuration, **own}
-            assert final.state == TrialState.COMPLETE
+        done = run_search(engine, make_request(tmp_path, trials=3, workers=4, **long_budget()))
+        upright, one, other, *finals = done.trials
+        better = max(one, other, key=lambda trial: trial.val_accuracy)
+        told = {final.notes["final"]: final.configuration for final in finals}
+        assert told == {
+            f"of {upright.label}": upright.configuration,
+            f"of {one.label}": one.configuration,
+            f"of {other.label}": other.configuration,
+            f"of {better.label}, upright=True": {**better.configuration, "upright": True},
+        }
+
+    def test_finals_of_what_a_shorter_budget_found_train_just_that(
+        self, engine, make_request, tmp_path
+    ):
+        """Its networks are smaller than those of the longer one, and it has no choice of views."""
+        run_search(engine, make_request(tmp_path, trials=2))
+        done = run_search(engine, make_request(tmp_path, trials=1, workers=4, **long_budget()))
+        *_, found, final, another, last = done.trials
+        assert {t.stage for t in (final, another, last)} == {"final"}
+        origins = {t.label: t for t in (*done.trials[:2], found)}
+        for each in (final, another, last):
+            origin = origins[each.notes["final"].removeprefix("of ")].configuration
+            kept = ("multiply_adds", "stem", "optimizer", "batch_size")
+            assert [each.configuration[name] for name in kept] == [origin[name] for name in kept]
+            assert each.configuration["upright"] == origin.get("upright", False)
 
     def test_one_worker_and_one_seed_give_the_same_trials(self, engine, make_request, tmp_path):
         def outcome(name, seed):
