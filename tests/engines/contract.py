@@ -28,7 +28,8 @@ from dataclasses import replace
 engine, request = pickle.loads(bytes.fromhex(sys.argv[1]))
 if __name__ == "__main__":
     engine.prepare(lambda line: None)
-    request = replace(request, deadline=time.monotonic() + request.budget_seconds)
+    soonest = time.monotonic() + request.budget_seconds
+    request = replace(request, deadline=max(request.deadline, soonest))
     engine.search(request, lambda t: print(t.number, t.state.value, flush=True), threading.Event())
 """
 
