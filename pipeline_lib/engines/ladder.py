@@ -106,8 +106,8 @@ class Finalist:
 def next_finalist(searched: Sequence[Trial], finalists: Sequence[Finalist]) -> Finalist | None:
     """The best that has no final yet which sees images as the fewest finals do; None after all.
 
-    Networks that see images otherwise err on other images (decision 14). A search settles on one
-    way: where the good trials of the other are used up, its finals are of the best trials of all.
+    Networks that see images otherwise err on other images (decision 14). A search may settle on
+    one way: where good trials of the other are used up, its finals are of the best trials of all.
     A way that is far behind gets none.
 
     Args:

@@ -82,10 +82,10 @@ def test_on_a_fast_machine_long_budgets_have_four_finals_in_turn_and_on_a_slow_o
         assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
 
 
-def contender(number, accuracy, upright=None, rungs=1):
+def contender(number, accuracy, upright=None):
     view = {} if upright is None else {"upright": upright}
-    climbed = tuple(Rung(100 * 3**rung, accuracy, 1.0) for rung in range(rungs))
-    return Trial("s", "optuna", number, TrialState.COMPLETE, view, climbed)
+    rungs = (Rung(100, accuracy, 1.0),)
+    return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs)
 
 
 def finals_of(searched, count):
@@ -96,8 +96,8 @@ def finals_of(searched, count):
     return [(each.trial.number, each.upright) for each in finalists]
 
 
-def alike(first, last, upright, best=0.99):
-    return [contender(i, best - 0.0001 * i, upright) for i in range(first, last)]
+def alike(first, last, upright):
+    return [contender(i, 0.99 - 0.0001 * i, upright) for i in range(first, last)]
 
 
 def test_finals_see_images_both_ways_in_turn_the_best_first():
