@@ -76,7 +76,7 @@ def long_study(
 
 def peak_memory() -> float:
     """The most memory this process has had since it started, MiB; on Linux."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(li.split()[1]) for li in status.splitlines() if li.startswith("VmHWM")) / 2**10
 
 

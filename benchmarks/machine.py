@@ -38,7 +38,7 @@ def machine_facts() -> dict[str, Any]:
 def _cpu_flags() -> list[str]:
     """Those of interest that the CPU has; none where the system does not say."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     words = {w for line in lines if line.startswith(("flags", "Features")) for w in line.split()}

@@ -124,7 +124,7 @@ def authorization(environment: Mapping[str, str] = os.environ) -> dict[str, str]
 def _read_private(path: Path) -> str:
     remedy = f"a file of yours, of mode 0600, with the password: chmod 600 {path}"
     try:
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
                 mode = oct(stat.S_IMODE(status.st_mode))

@@ -20,6 +20,7 @@ from pipeline_lib.data.prepared import status
 from pipeline_lib.dot import find_dot
 from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.errors import AutomlError, UserError
+from pipeline_lib.formats import short
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import Event, history
 from pipeline_lib.registry.versions import model_name
@@ -77,8 +78,8 @@ def print_space(home: Home, engine: str, name: str, *, as_json: bool) -> None:
         table.add_row(
             row["name"],
             row["type"].removeprefix("Uniform").lower(),
-            low_high.join(_short(value) for value in row["range"]) + scale,
-            "" if row["default"] is None else _short(row["default"]),
+            low_high.join(short(value) for value in row["range"]) + scale,
+            "" if row["default"] is None else short(row["default"]),
             "; ".join(str(condition).rpartition(" | ")[2] for condition in row["conditions"]),
         )
     Console(width=_WIDE).print(table)  # a name cut in two cannot be copied
@@ -146,10 +147,6 @@ def _describe(home: Home, engine: str, name: str) -> list[dict[str, Any]]:
     autopytorch.AutoPytorchEngine(home).prepare(lambda line: print(line, file=sys.stderr))
     rows: list[dict[str, Any]] = autopytorch.describe_space(home, name)["hyperparameters"]
     return rows
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:

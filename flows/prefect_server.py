@@ -15,7 +15,6 @@ This module imports neither Prefect nor anything that is slow: the caller goes o
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit
 
 from flows import doors
 from pipeline_lib.errors import ServerError
+from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
 
@@ -79,8 +79,7 @@ class LocalServer:
             self.api_url = os.environ["PREFECT_API_URL"]
             return
         with deciding(self.home):
-            self._user = _open(self.home.prefect / "users")
-            fcntl.flock(self._user, fcntl.LOCK_SH)
+            self._user = acquire(self.home.prefect / "users", shared=True, wait=True)
             self.api_url = address_of_up(self.home) or self._background_server()
         for name, value in client_settings(self.home, self.api_url).items():
             self._environment_before[name] = os.environ.get(name)
@@ -182,23 +181,15 @@ class LocalServer:
 def deciding(home: Home) -> Iterator[None]:
     """Only one process at a time chooses or starts the server of a home."""
     home.prefect.mkdir(parents=True, exist_ok=True)
-    lock = _open(home.prefect / "starting")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(home.prefect / "starting"):
         yield
-    finally:
-        os.close(lock)
 
 
 def claim(path: Path) -> int | None:
     """A descriptor that holds the emptied file `path`, or None when a living process holds it."""
-    lock = _open(path)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    os.ftruncate(lock, 0)
+    lock = acquire(path)
+    if lock is not None:
+        os.ftruncate(lock, 0)
     return lock
 
 
@@ -248,12 +239,12 @@ def _status(url: str, headers: dict[str, str], timeout: float) -> int | None:
 
 def last_lines(log: Path, count: int = 12) -> str:
     """The last lines of a log file, indented."""
-    lines = log.read_text(errors="replace").splitlines()[-count:] if log.exists() else []
+    lines = (
+        log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+        if log.exists()
+        else []
+    )
     return "\n".join(f"    {line}" for line in lines)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _serve(listener: int, lock: int, users: Path) -> None:
@@ -270,14 +261,12 @@ def _serve(listener: int, lock: int, users: Path) -> None:
     )
 
     def end_when_unused() -> None:
-        users_lock = _open(users)
-        while True:
-            fcntl.flock(users_lock, fcntl.LOCK_EX)
-            fcntl.flock(users_lock, fcntl.LOCK_UN)
+        users_lock = None
+        while users_lock is None:
+            with locked(users):  # as soon as nobody uses it
+                pass
             _wait_until_written(users.with_name("prefect.db-wal"))
-            with suppress(BlockingIOError):
-                fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+            users_lock = acquire(users)
         server.should_exit = True
         os.close(lock)  # before `users`, so that a run that waits for it finds no server
         os.close(users_lock)

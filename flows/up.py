@@ -268,7 +268,7 @@ def _prefect_command(api_url: str) -> str:
     program = Path(sys.executable).with_name("prefect")
     command = "prefect" if shutil.which("prefect") == str(program) else os.path.relpath(program)
     settings = Path("prefect.toml")
-    found = tomllib.loads(settings.read_text()) if settings.is_file() else {}
+    found = tomllib.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
     reached = os.environ.get("PREFECT_API_URL") or found.get("api", {}).get("url")
     return command if reached == api_url else f"PREFECT_API_URL={api_url} {command}"
 

@@ -7,7 +7,6 @@ bottom, each with the shape it puts out, and beside each the parameters it uses.
 from __future__ import annotations
 
 import copy
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.dot import FONT, find_dot, pdf_from_svg, render, svg_of
+from pipeline_lib.files import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -81,11 +81,10 @@ def draw(
     svg = svg_of(dot, source)
     png = render(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
     pdf = pdf_from_svg(svg)
-    directory.mkdir(parents=True, exist_ok=True)
     return Drawing(
-        pdf=_write(directory / f"{stem}.pdf", pdf),
-        svg=_write(directory / f"{stem}.svg", svg),
-        png=_write(directory / f"{stem}.png", png),
+        pdf=write_whole(directory / f"{stem}.pdf", pdf),
+        svg=write_whole(directory / f"{stem}.svg", svg),
+        png=write_whole(directory / f"{stem}.png", png),
     )
 
 
@@ -236,13 +235,3 @@ def _per_image(shape: tuple[int, ...]) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "scalar"
-
-
-def _write(path: Path, data: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.prepared import SealedTestSet
+from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.selection.calibration import Bin, expected_calibration_error, reliability
 
@@ -237,8 +237,7 @@ def _enter(ledger: Path, test_set: SealedTestSet, model: str) -> int:
         "model": model,
     }
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # so that no two readings get one number
+    with locked(ledger), ledger.open("a+", encoding="utf-8") as file:  # each has its number
         file.write(json.dumps(entry) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -11,6 +11,9 @@ import atexit
 import ctypes
 import gc
 import importlib
+import resource
+import sys
+from pathlib import Path
 
 _NEW_OBJECTS = 100_000  # between two collections, 700 by default; a few megabytes at most
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -44,3 +47,19 @@ def load_for_good(*modules: str) -> None:
         importlib.import_module(name)
     gc.freeze()
     gc.enable()
+
+
+def limit_memory(mebibytes: int) -> None:
+    """Let this process allocate so much more, on Linux; then allocations fail.
+
+    The limit is on data (RLIMIT_DATA), not on addresses: torch maps gigabytes that it never
+    touches. macOS does not enforce such limits, so nothing is done there.
+    """
+    if sys.platform != "linux":
+        return
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held * 2**10 + mebibytes * 2**20
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))

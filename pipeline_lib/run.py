@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from pipeline_lib.dot import find_dot
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable
+from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
@@ -71,15 +71,15 @@ class Run:
             problem, remedy = "has a study that leads elsewhere", "choose another --name"
             raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                remedy = "wait for its end, or choose another --name"
-                raise ConfigurationError(
-                    "name", "is that of a run that is going on", value=self.name, remedy=remedy
-                ) from None
+        lock = acquire(directory / ".lock")
+        if lock is None:
+            problem = "is that of a run that is going on"
+            remedy = "wait for its end, or choose another --name"
+            raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
+        try:
             yield
+        finally:
+            os.close(lock)
 
     def request(
         self, data: SearchData, engine: str, engines: int, deadline: float
@@ -135,10 +135,8 @@ def _remember(run: Run, data: dict[str, Any]) -> None:
     """Keep what a study was begun with, for `automl sync`; a continued one has it already."""
     path = run.home.study(run.name) / RUN
     if not path.exists():
-        aside = path.with_suffix(f".{os.getpid()}")
         asked = {"config": run.config.model_dump(), **data}
-        aside.write_text(json.dumps(asked, indent=1, default=str) + "\n")
-        aside.replace(path)
+        write_whole(path, json.dumps(asked, indent=1, default=str) + "\n")
 
 
 def prepare_engines(run: Run) -> list[Engine]:

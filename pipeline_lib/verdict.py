@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipeline_lib.formats import short
 from pipeline_lib.selection import compare
 from pipeline_lib.selection.ensemble_storage import leading
 from pipeline_lib.trial import ENSEMBLE, Trial
@@ -53,7 +54,7 @@ def verdict(run: Run, findings: Findings) -> str:
         "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
         *_ensemble_parts(run),
         "### Hyperparameters of the winner",
-        _table(("name", "value"), [(k, _shown(v)) for k, v in winner.configuration.items()]),
+        _table(("name", "value"), [(k, short(v)) for k, v in winner.configuration.items()]),
         "### Test set",
         *_test_parts(test),
     ]
@@ -117,10 +118,6 @@ def _row(rank: int, trial: Trial) -> tuple[str, ...]:
         f"{trial.parameters:,}" if trial.parameters is not None else "–",
         f"{trial.seconds:.1f}",
     )
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline_lib.formats import short
 from pipeline_lib.progress import Progress, Standing
 
 CONSOLE = Console(stderr=True)
@@ -75,7 +76,7 @@ def print_outcome(outcome: dict[str, Any]) -> None:
         )
     if outcome["ensemble"]:
         out.print(f"ensemble: {outcome['ensemble']['sentence']}")
-    chosen = ", ".join(f"{name} {_shown(v)}" for name, v in winner["configuration"].items())
+    chosen = ", ".join(f"{name} {short(v)}" for name, v in winner["configuration"].items())
     low, high = winner["test_interval"]
     out.print(f"\n[bold]Winner[/]      {winner['engine']} trial {winner['trial']}: {chosen}")
     out.print(f"[bold]Validation[/]  {winner['val_accuracy']:.2%}")
@@ -116,10 +117,6 @@ def _leaderboard(csv: Path) -> Table:
             f"{row.seconds:.1f}",
         )
     return table
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _LiveTable:

@@ -218,7 +218,7 @@ def test_shared_parameters_views_and_parts_of_tensors(tmp_path):
 
 
 def write_program(path: Path, script: str) -> None:
-    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
 
 

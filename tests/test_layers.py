@@ -169,6 +169,14 @@ def is_a_door(function):
     return "flow" in marks or "command" in marks
 
 
+@every_source
+def test_what_has_one_place_is_not_written_again(path):
+    """Locks and files that are written aside; memory limits."""
+    homes = {"fcntl": "pipeline_lib/files.py", "resource": "pipeline_lib/memory.py"}
+    again = {name for name, home in homes.items() if home != name_of(path)}
+    assert not imported_packages(path) & again
+
+
 def test_no_package_of_the_project_shadows_mlflow():
     assert not (ROOT / "mlflow" / "__init__.py").exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -21,6 +20,7 @@ from pipeline_lib.data.raw_files import Arrays, Images, Labels, check_files, rea
 from pipeline_lib.data.sources import Progress, fetch
 from pipeline_lib.data.splits import Indices, stratified_folds, stratified_split
 from pipeline_lib.errors import DataError
+from pipeline_lib.files import locked, write_whole
 from pipeline_lib.home import Home
 
 
@@ -173,7 +173,7 @@ def prepare_dataset(
         progress(f"Converting {dataset.name} to arrays")
         ready = _convert(dataset, data_dir or home.data, staging, _arrays_root(home))
         if reusable:
-            _remember(ready, home, staging)
+            _remember(ready, home)
         return ready
 
 
@@ -207,10 +207,8 @@ def _find_prepared(dataset: Dataset, home: Home) -> PreparedData | None:
     return ready if _is_whole(ready) else None
 
 
-def _remember(ready: PreparedData, home: Home, staging: Path) -> None:
-    aside = staging / "record.json"
-    aside.write_text(json.dumps({"digest": ready.digest}))
-    aside.replace(_record(ready.dataset, home))
+def _remember(ready: PreparedData, home: Home) -> None:
+    write_whole(_record(ready.dataset, home), json.dumps({"digest": ready.digest}))
 
 
 def _directory(dataset: Dataset, digest: str, arrays_root: Path) -> Path:
@@ -273,12 +271,8 @@ def _locked(dataset: Dataset, home: Home, progress: Progress) -> Iterator[Path]:
     """Hold the data set against other processes; yields an empty directory to write aside in."""
     home.data.mkdir(parents=True, exist_ok=True)
     staging = home.data / f".staging-{dataset.name}"
-    with (home.data / f".lock-{dataset.name}").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"Waiting for another process that is preparing {dataset.name}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = f"Waiting for another process that is preparing {dataset.name}"
+    with locked(home.data / f".lock-{dataset.name}", lambda: progress(waiting)):
         shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
         staging.mkdir()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 
 from pipeline_lib.engines.autopytorch import network
 from pipeline_lib.errors import ModelError
+from pipeline_lib.files import write_whole, written_aside
 from pipeline_lib.models import book, convnet, ensemble
 
 ARCHITECTURE = "architecture.json"
@@ -79,13 +79,11 @@ def parameter_count(model: nn.Module) -> int:
 
 def save_model(model: nn.Module, architecture: Mapping[str, Any], directory: Path) -> None:
     """Write weights and architecture; each file appears whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / f".{WEIGHTS}.{os.getpid()}"
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside)
-    aside.replace(directory / WEIGHTS)
-    aside = directory / f".{ARCHITECTURE}.{os.getpid()}"
-    aside.write_text(json.dumps(architecture, indent=1, sort_keys=True) + "\n")
-    aside.replace(directory / ARCHITECTURE)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with written_aside(directory / WEIGHTS) as aside:
+        save_file(state, aside)
+    described = json.dumps(architecture, indent=1, sort_keys=True)
+    write_whole(directory / ARCHITECTURE, f"{described}\n")
 
 
 def load_model(directory: Path) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pipeline_lib.errors import ModelError
+from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.registry.versions import CHALLENGER, CHAMPION, model_name
 from pipeline_lib.tracking.store import open_store
@@ -193,8 +193,7 @@ def _alone(home: Home, dataset: str) -> Iterator[tuple[MlflowClient, str]]:
     home.ensure_writable()
     lock = home.mlflow_database.with_name(f"{name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)  # absent where a server keeps the store
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(lock):
         yield client, name
 
 

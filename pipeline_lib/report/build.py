@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.formats import percent, short
 from pipeline_lib.report import hyperparameter_charts
 from pipeline_lib.report.charts import (
     FRONT_SHOWN,
@@ -23,7 +24,7 @@ from pipeline_lib.report.charts import (
     reliability,
     rung_flow,
 )
-from pipeline_lib.report.figures import Chart, percent, short
+from pipeline_lib.report.figures import Chart
 from pipeline_lib.selection.compare import leaderboard
 from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline_lib.formats import percent, short
 from pipeline_lib.report.build import command
 from pipeline_lib.report.data import ReportData, Table
-from pipeline_lib.report.figures import percent, short
 
 
 def build_card(data: ReportData) -> str:

@@ -9,6 +9,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from pipeline_lib.formats import percent
 from pipeline_lib.report.figures import (
     ACCENT,
     FAINT,
@@ -19,7 +20,6 @@ from pipeline_lib.report.figures import (
     accuracy_axis,
     error,
     log_axis,
-    percent,
 )
 from pipeline_lib.trial import Trial, TrialState
 

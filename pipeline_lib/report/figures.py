@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline_lib.formats import percent, rounded
+
 Figure = dict[str, Any]
 
 ACCENT, INK, MUTED, FAINT = "@accent", "@ink", "@muted", "@faint"
@@ -82,29 +84,3 @@ def log_axis(values: Iterable[float], title: str = "", labels: int = 6) -> Figur
 def _between(steps: tuple[float, ...], low: float, high: float) -> list[float]:
     ticks = [step * 10.0**power for power in range(0, -5, -1) for step in steps]
     return [tick for tick in ticks if low <= math.log10(tick) <= high and tick < 1]
-
-
-def percent(share: float, digits: int | None = None) -> str:
-    """99.5% of 0.995; as many digits as it needs, two at most."""
-    if digits is not None:
-        return f"{100 * share:.{digits}f}%"
-    return f"{100 * share:.2f}".rstrip("0").rstrip(".") + "%"
-
-
-def short(value: object) -> str:
-    """A hyperparameter's value for people."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-    return str(value)
-
-
-def rounded(value: float) -> str:
-    """Two figures of a number, for axes: 0.0031, 140, 1.3M."""
-    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.3g}{letter}"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"

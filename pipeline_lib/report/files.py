@@ -8,7 +8,6 @@ write the same one, and neither opens the test set.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
+from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
@@ -57,7 +57,7 @@ def keep(run: Run, findings: Findings, data: SearchData) -> Path:
         "latency": _latencies(trials, data.shape),
         "environment": environment_tags(run.config.seed),
     }
-    return _write(run.directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
+    return write_whole(run.directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
 
 
 def load(home: Home, name: str) -> ReportData:
@@ -79,7 +79,7 @@ def load(home: Home, name: str) -> ReportData:
 def write(directory: Path, data: ReportData) -> list[Path]:
     """Write `report.html` and the model card, `README.md`; each appears whole or not at all."""
     page, card = build_report(data), build_card(data)
-    return [_write(directory / REPORT, page), _write(directory / CARD, card)]
+    return [write_whole(directory / REPORT, page), write_whole(directory / CARD, card)]
 
 
 def publish(run: Run, findings: Findings, data: SearchData, record: Record) -> Path:
@@ -120,7 +120,7 @@ def _changed(directory: Path) -> float:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         problem = f"the run left no {path.name}"
         remedy = "let it finish: `automl run … --name` continues a run that was stopped"
@@ -275,15 +275,4 @@ def _latencies(trials: list[Trial], shape: tuple[int, int, int]) -> dict[str, fl
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pipeline_lib.formats import percent, rounded, short
 from pipeline_lib.report.figures import (
     ACCENT,
     FAINT,
@@ -18,9 +19,6 @@ from pipeline_lib.report.figures import (
     accuracy_axis,
     error,
     log_axis,
-    percent,
-    rounded,
-    short,
 )
 from pipeline_lib.report.hyperparameters import (
     ABSENT,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_lib.files import written_aside
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -74,13 +75,11 @@ def counts(trials: Iterable[Trial]) -> dict[str, int]:
 
 def write_leaderboard(frame: pd.DataFrame, directory: Path) -> list[Path]:
     """Write `leaderboard.csv` and `leaderboard.parquet`; each appears whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, write in (("csv", frame.to_csv), ("parquet", frame.to_parquet)):
         target = directory / f"leaderboard.{suffix}"
-        aside = directory / f".leaderboard.{suffix}"
-        write(aside, index=False)
-        aside.replace(target)
+        with written_aside(target) as aside:
+            write(aside, index=False)
         written.append(target)
     return written
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.files import write_whole
 from pipeline_lib.run import Run
 from pipeline_lib.selection import compare
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
@@ -75,9 +75,7 @@ def save(run: Run, ensemble: Ensemble, sources: Sequence[Path]) -> None:
     directory = _directory(run) / f"{ensemble.trial.number:04d}"
     network = Network([load_model(source) for source in sources], *shares)
     save_model(network, architecture, directory)
-    aside = directory / f".{_FILE}.{os.getpid()}"
-    aside.write_text(json.dumps(asdict(ensemble), indent=1) + "\n")
-    aside.replace(directory / _FILE)
+    write_whole(directory / _FILE, json.dumps(asdict(ensemble), indent=1) + "\n")
 
 
 def _directory(run: Run) -> Path:
@@ -95,7 +93,7 @@ def stored(run: Run) -> list[Ensemble]:
 
 def _read(path: Path) -> Ensemble:
     try:
-        kept: dict[str, Any] = json.loads(path.read_text())
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         fields = kept["trial"]
         changed = {
             "state": TrialState(fields["state"]),

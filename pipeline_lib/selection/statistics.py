@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from pipeline_lib.formats import p_value
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -41,7 +43,7 @@ class Comparison:
         """What the numbers say, in words; the p-value is the adjusted one."""
         low, high = (100 * end for end in self.interval)
         between = f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
-        found = f"95 % interval {between}, {_p_value(self.adjusted_p)}"
+        found = f"95 % interval {between}, {p_value(self.adjusted_p)}"
         if self.shown:
             better = f"{self.a[:1].upper()}{self.a[1:]} is better than {self.b}"
             return f"{better} by {100 * self.difference:.2f} points, {found}"
@@ -112,7 +114,7 @@ class FoldComparison:
         by_fold = ", ".join(f"{100 * each:+.2f}" for each in self.differences)
         found = (
             f"{100 * self.difference:+.2f} points on average ({by_fold}), corrected resampled "
-            f"t-test: 95 % interval {low:.2f} to {high:.2f}, {_p_value(self.adjusted_p)}"
+            f"t-test: 95 % interval {low:.2f} to {high:.2f}, {p_value(self.adjusted_p)}"
         )
         seen = f"differences from {100 * self.detectable:.2f} points on can be seen so"
         shown = self.adjusted_p < ALPHA and self.interval[0] > 0
@@ -246,7 +248,3 @@ def detectable_difference(size: int, disagreement: float, alpha: float = ALPHA) 
     if lacking(1.0) < 0:
         return 1.0
     return float(brentq(lacking, 1e-9, 1.0, xtol=1e-6))
-
-
-def _p_value(p: float) -> str:
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline_lib.errors import HomeError, ServerError
+from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.patience import Patience, PatientClient
 
@@ -87,7 +87,7 @@ def open_store(home: Home) -> Store:
     database = home.mlflow_database
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
-        with _exclusive(database.with_suffix(".lock")):
+        with locked(database.with_suffix(".lock")):
             if not database.exists():
                 _create(database, home.mlflow_artifacts)
         with closing(sqlite3.connect(database)) as connection:
@@ -191,10 +191,3 @@ def _quieten_mlflow() -> None:
 def _without_trace(record: logging.LogRecord) -> bool:
     """Whether a record may show: the trace of a failed statement may not, since it is raised."""
     return record.exc_info is None
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

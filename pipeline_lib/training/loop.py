@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from pipeline_lib.models.convnet import Normalise
 from pipeline_lib.training.augmentation import augment
 from pipeline_lib.training.device import Device
 from pipeline_lib.training.emphasis import Emphasis
+from pipeline_lib.training.schedule import one_cycle
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
-WARM_UP = 0.2  # share of the samples over which the learning rate rises
 EVALUATION_BATCH = 250  # whose activations still fit a cache
 _STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
 _CURVE_POINTS = 20  # at most, about: evaluating after each of sixty epochs would take a fifteenth
@@ -192,13 +191,6 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     logits = [model(b.float().contiguous(memory_format=torch.channels_last)) for b in batches]
     model.train(was_training)
     return torch.cat(logits)
-
-
-def one_cycle(progress: float) -> float:
-    """Share of the peak learning rate at a progress in [0, 1]: a linear rise, then a cosine."""
-    if progress < WARM_UP:
-        return max(progress / WARM_UP, 0.02)
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
 def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:

@@ -11,7 +11,6 @@ import json
 import logging
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import threading
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError, TrialFailure
+from pipeline_lib.memory import limit_memory
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
@@ -220,22 +220,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def limit_memory(mebibytes: int) -> None:
-    """Let this process allocate so much more, on Linux; then allocations fail.
-
-    The limit is on data (RLIMIT_DATA), not on addresses: torch maps gigabytes that it never
-    touches. macOS does not enforce such limits, so nothing is done there.
-    """
-    if sys.platform != "linux":
-        return
-    status = Path("/proc/self/status").read_text()
-    held = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held * 2**10 + mebibytes * 2**20
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
 
 
 def _train(connection: Connection, job: TrialJob, device: Device) -> None:

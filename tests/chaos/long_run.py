@@ -94,7 +94,9 @@ def watch(home: Home, trials: int, workers: int, log: Path) -> LongRun:
             samples += _look(home, token)
             time.sleep(_PAUSE_SECONDS)
         if process.returncode:
-            raise RuntimeError(f"the run failed:\n{log.read_text(errors='replace')[-2000:]}")
+            raise RuntimeError(
+                f"the run failed:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}"
+            )
         server.release()
     done = _begun(home)
     growth = [_growth([s for s in samples if s.kind == kind], trials) for kind in WATCHED]

@@ -11,14 +11,13 @@ from torch import nn
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import design
 from pipeline_lib.training.loop import (
-    WARM_UP,
     Training,
     TrainingData,
     make_optimizer,
-    one_cycle,
     predict,
     use_one_thread,
 )
+from pipeline_lib.training.schedule import WARM_UP, one_cycle
 
 CONVNET = {
     "multiply_adds": 2e5,

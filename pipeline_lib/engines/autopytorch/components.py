@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,9 +28,10 @@ from ConfigSpace.configuration_space import ConfigurationSpace
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SubsetRandomSampler
 
+from pipeline_lib.training.schedule import one_cycle
+
 _PREDICT_ROWS = 2000
 _WARM_UP = 0.15  # of the training
-_START = 0.04  # of the peak learning rate
 
 
 def install() -> None:
@@ -87,9 +87,9 @@ class BudgetCosineLR(BaseLRComponent):
 
         def factor(step: int) -> float:
             if step == 0:
-                return _START
+                return one_cycle(0.0, _WARM_UP)
             done = step / (X["epochs"] * len(X["train_data_loader"]))
-            return _one_cycle(max(done, X["time_limit"].share_spent))
+            return one_cycle(min(max(done, X["time_limit"].share_spent), 1.0), _WARM_UP)
 
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(X["optimizer"], factor)
         return self
@@ -103,14 +103,6 @@ class BudgetCosineLR(BaseLRComponent):
     def get_hyperparameter_search_space(dataset_properties: Any = None) -> ConfigurationSpace:
         """It has nothing to search."""
         return ConfigurationSpace()
-
-
-def _one_cycle(done: float) -> float:
-    """The learning rate as a share of its peak, when so much of the training is done."""
-    if done < _WARM_UP:
-        return _START + (1 - _START) * done / _WARM_UP
-    left = (1 - min(done, 1.0)) / (1 - _WARM_UP)
-    return 0.5 * (1 - math.cos(math.pi * left))
 
 
 class TimeLimit:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.engines.autopytorch.process import WorkerProcess
 from pipeline_lib.engines.autopytorch.spaces import Space, SpaceUpdate, find_space
 from pipeline_lib.errors import EngineUnavailable
+from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 
 _POLL_SECONDS = 0.2
@@ -58,9 +58,7 @@ def describe_space(home: Home, name: str, updates: tuple[SpaceUpdate, ...] = ())
     with WorkerProcess(environment.python(home), job, log) as worker:
         described = _only_line(worker)
     if not updates:
-        aside = cached.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(described))
-        aside.replace(cached)
+        write_whole(cached, json.dumps(described))
     return described
 
 

@@ -7,7 +7,6 @@ behind its own. Where a wheel is published it is used; only `pyrfr` has to be co
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -20,12 +19,12 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pipeline_lib
 from pipeline_lib.errors import EngineUnavailable
+from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 
 Progress = Callable[[str], None]
@@ -138,21 +137,11 @@ def ensure(home: Home, progress: Progress) -> Path:
         return python(home)
     home.ensure_writable()
     home.engines.mkdir(exist_ok=True)
-    with _locked(home, progress):
+    waiting = "Auto-PyTorch: waiting for another process that is building its environment"
+    with locked(home.engines / "autopytorch.lock", lambda: progress(waiting)):
         if not is_ready(home):
             _build(home, progress)
     return python(home)
-
-
-@contextmanager
-def _locked(home: Home, progress: Progress) -> Iterator[None]:
-    with (home.engines / "autopytorch.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("Auto-PyTorch: waiting for another process that is building its environment")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _build(home: Home, progress: Progress) -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-import resource
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -36,8 +34,8 @@ from pipeline_lib.engines.autopytorch.export import (  # noqa: E402
     export,
 )
 from pipeline_lib.engines.autopytorch.job import Job  # noqa: E402
+from pipeline_lib.memory import limit_memory  # noqa: E402
 
-_MEGABYTE = 2**20
 _TRAINING_SHARE = 0.8
 """Of the seconds of an evaluation: the rest is for what comes before and after its training."""
 _CURVE_POINTS = 200
@@ -181,26 +179,13 @@ def evaluate(
     if config["feature_preprocessor:__choice__"] in UNSUPPORTED:
         name = config["feature_preprocessor:__choice__"]
         raise CannotExportError(f"the preprocessing {name} has no plain counterpart")
-    _limit_memory(backend.memory_mb)
+    limit_memory(backend.memory_mb)
     try:
         Evaluator(configuration=config, backend=backend, **settings).fit_predict_and_loss()
     except RuntimeError as error:
         if "allocate memory" in str(error):
             raise MemoryError from error
         raise
-
-
-def _limit_memory(megabytes: int) -> None:
-    """Let this process allocate so much more than it has; the kernel holds it to that.
-
-    The whole address space (`RLIMIT_AS`) says nothing here: torch alone maps gigabytes.
-    """
-    if sys.platform != "linux":
-        return
-    with Path("/proc/self/status").open() as status:
-        now = next(int(line.split()[1]) for line in status if line.startswith("VmData"))
-    limit = now * 1024 + megabytes * _MEGABYTE
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _curve(tracker: dict[str, dict[int, Any]]) -> list[dict[str, float]]:

@@ -6,7 +6,6 @@ Runs where Auto-PyTorch runs. What is written needs nothing of it: see `network.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline_lib.engines.autopytorch.network import KIND
+from pipeline_lib.files import write_whole, written_aside
 
 Step = tuple[dict[str, Any], dict[str, Tensor]]
 """A preprocessing step as JSON, and its buffers."""
@@ -51,12 +51,10 @@ def export(pipeline: Any, shape: Sequence[int], directory: Path) -> dict[str, An
     state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for number, (_, buffers) in enumerate(steps):
         state |= {f"preprocessing.{number}.{name}": tensor for name, tensor in buffers.items()}
-    directory.mkdir(parents=True, exist_ok=True)
-    aside = directory / f".weights.{os.getpid()}"
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, aside)
-    aside.replace(directory / "weights.safetensors")
-    aside.write_text(json.dumps(architecture, indent=1, sort_keys=True) + "\n")
-    aside.replace(directory / "architecture.json")
+    with written_aside(directory / "weights.safetensors") as aside:
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, aside)
+    described = json.dumps(architecture, indent=1, sort_keys=True)
+    write_whole(directory / "architecture.json", f"{described}\n")
     return architecture
 
 

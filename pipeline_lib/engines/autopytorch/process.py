@@ -30,7 +30,7 @@ class WorkerProcess:
         self._log = log
         self._temporary = tempfile.mkdtemp(prefix="automl-")
         told = {**job, "temporary": self._temporary}
-        with log.open("w") as stderr:
+        with log.open("w", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
                 [str(python), "-m", _MODULE],
                 stdin=subprocess.PIPE,
