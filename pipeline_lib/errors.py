@@ -63,7 +63,10 @@ class HomeError(UserError):
 
     @classmethod
     def of(cls, error: OSError) -> HomeError | None:
-        """The same of a disk that is full or cannot be written; None for any other error."""
+        """The same of a disk that is full, or of files that are not ours; None for other errors."""
+        if error.errno in (errno.EACCES, errno.EPERM):
+            remedy = "give the files back with chown, or choose another home with --home DIR"
+            return cls("permission", f"{error.strerror}", value=error.filename, remedy=remedy)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return None
         remedy = "what was recorded stays: make room, and continue with the same --name"

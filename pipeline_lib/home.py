@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.errors import HomeError
 
+_ANOTHER = "choose another with --home DIR or AUTOML_HOME"
+_MISREAD = re.compile(r"[%?#\\\x00-\x1f\x7f\ud800-\udfff]")
+"""What addresses of databases and files misread, and bytes that are no UTF-8."""
+
 
 @dataclass(frozen=True)
 class Home:
-    """The layout of the state directory. Nothing is created until a caller writes."""
+    """The layout of the state directory. Nothing is created until a caller writes.
+
+    The directory may be moved or copied as a whole while nothing uses it.
+
+    Raises:
+        HomeError: Its path has a character that SQLAlchemy, MLflow or Prefect would misread.
+    """
 
     root: Path
 
+    def __post_init__(self) -> None:
+        """Refuse a path that would lead elsewhere."""
+        if misread := _MISREAD.search(str(self.root)):
+            shown = str(self.root).encode(errors="backslashreplace").decode()
+            problem = f"has a character in its path that databases misread ({misread[0]!a})"
+            raise HomeError("home", problem, value=shown, remedy=_ANOTHER)
+
     @classmethod
     def from_environment(cls) -> Home:
-        """The directory named by `AUTOML_HOME`, else `.automl/` below the current one."""
+        """The directory named by `AUTOML_HOME`, else `.automl/` below the current one.
+
+        Raises:
+            HomeError: Its path cannot be used.
+        """
         return cls(Path(os.environ.get("AUTOML_HOME") or ".automl").absolute())
 
     @property
@@ -58,6 +80,18 @@ class Home:
         """What a run leaves for people: leaderboard, diagrams, tables."""
         return self.root / "runs" / name
 
+    def written(self, path: Path) -> str:
+        """A path as records keep it: relative to the directory where it lies below it."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def read(self, path: str) -> Path:
+        """The path that a record kept; arrays that an older version named follow the directory."""
+        kept = self.root / path
+        if not kept.exists() and self.data.name in (parts := Path(path).parts):
+            tail = parts[len(parts) - parts[::-1].index(self.data.name) :]
+            return self.data.joinpath(*tail)
+        return kept
+
     def ensure_writable(self) -> None:
         """Create the directory, or say why it cannot be used.
 
@@ -67,9 +101,8 @@ class Home:
         existing = self.root
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
-        remedy = "choose another with --home DIR or AUTOML_HOME"
         if not existing.is_dir():
-            raise HomeError("home", "is not a directory", value=str(existing), remedy=remedy)
+            raise HomeError("home", "is not a directory", value=str(existing), remedy=_ANOTHER)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             probe = self.root / f".write-probe-{os.getpid()}"
@@ -77,4 +110,4 @@ class Home:
             probe.unlink(missing_ok=True)  # another thread of this process may probe as well
         except OSError as error:
             problem = f"cannot be written ({error.strerror})"
-            raise HomeError("home", problem, value=str(self.root), remedy=remedy) from error
+            raise HomeError("home", problem, value=str(self.root), remedy=_ANOTHER) from error

@@ -127,7 +127,9 @@ def load_data(run: Run, record: Record) -> PreparedData:
     split = visible.load()
     sizes = {"training": len(split.train), "validation": len(split.validation)}
     record.data(prepared.dataset.name, prepared.digest, split.digest, sizes)
-    _remember(run, {"data": asdict(visible), "split_digest": split.digest, "sizes": sizes})
+    kept = {part: run.home.written(getattr(visible, part)) for part in ("images", "labels")}
+    seen = {**asdict(visible), **kept}
+    _remember(run, {"data": seen, "split_digest": split.digest, "sizes": sizes})
     return prepared
 
 

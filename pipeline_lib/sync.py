@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.config import RunConfig, plain_name
@@ -42,7 +41,9 @@ class Begun:
         try:
             known = json.loads(path.read_text())
             run = Run(RunConfig.parse(known["config"]), name, home)
-            return cls(run, _search_data(known["data"]), known["split_digest"], known["sizes"])
+            return cls(
+                run, _search_data(home, known["data"]), known["split_digest"], known["sizes"]
+            )
         except FileNotFoundError:
             remedy = "--home or AUTOML_HOME says where to look"
             raise ConfigurationError("run", "is not there", value=name, remedy=remedy) from None
@@ -103,7 +104,7 @@ def _record_outcome(recorder: Recorder, report: ReportData) -> None:
         recorder.set_note(f"{report.verdict}\n\n{report.standing}")
 
 
-def _search_data(known: Mapping[str, Any]) -> SearchData:
-    paths = {part: Path(known[part]) for part in ("images", "labels")}
+def _search_data(home: Home, known: Mapping[str, Any]) -> SearchData:
+    paths = {part: home.read(known[part]) for part in ("images", "labels")}
     tuples = {part: tuple(known[part]) for part in ("shape", "classes")}
     return SearchData(**{**known, **paths, **tuples})

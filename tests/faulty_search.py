@@ -34,10 +34,10 @@ def main() -> None:
     run = Run.begin(config, home, NAME)
     error = ""
     try:
-        _search(run, _search_data(data), trouble, Path(sys.argv[4]))
+        _search(run, _search_data(home, data), trouble, Path(sys.argv[4]))
     except OSError as problem:
         error = str(problem)
-    request = run.request(_search_data(data), "optuna", 1, 0.0)
+    request = run.request(_search_data(home, data), "optuna", 1, 0.0)
     trials = OptunaEngine().trials(request)
     print(json.dumps({"error": error, "trials": [_shown(t) for t in trials]}))
 

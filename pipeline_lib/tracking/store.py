@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
+from pipeline_lib.tracking import relocation
 from pipeline_lib.tracking.patience import Patience, PatientClient
 
 if TYPE_CHECKING:
@@ -90,9 +91,12 @@ def open_store(home: Home) -> Store:
         with locked(database.with_suffix(".lock")):
             if not database.exists():
                 _create(database, home.mlflow_artifacts)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("SELECT count(*) FROM experiments").fetchone()
+            relocation.follow(database, home.mlflow_artifacts)
     except (OSError, sqlite3.Error) as error:
+        if isinstance(error, PermissionError) or _is_anothers(database):
+            problem = "may not be written by this user"
+            remedy = "give the home back with chown -R, or choose another with --home DIR"
+            raise HomeError("mlflow", problem, value=str(database), remedy=remedy) from error
         raise _unusable(database, str(error)) from error
     store = Store(f"sqlite:///{database}", f"sqlite:///{database}", home.mlflow_artifacts)
     _check_local(store, database)
@@ -166,6 +170,10 @@ def _check_remote(store: Store) -> None:
         problem = f"MLflow cannot use it ({str(error.message).replace(store.uri, shown)})"
         remedy = "start that server, or unset the variable to record in the state directory"
         raise ServerError("MLFLOW_TRACKING_URI", problem, value=shown, remedy=remedy) from error
+
+
+def _is_anothers(database: Path) -> bool:
+    return database.is_file() and not os.access(database, os.W_OK, effective_ids=True)
 
 
 def _unusable(database: Path, why: str) -> HomeError:
