@@ -80,6 +80,9 @@ class RunConfig(BaseModel):
     data: str | None = Field(
         None, description="Directory that already holds the data set in torchvision's layout."
     )
+    first_rung: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Training samples at Optuna's lowest rung; None: 10,000."
+    )
     trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(
         None,
         description="Seconds that a rung of a trial may take; None: the budget, at least 300.",

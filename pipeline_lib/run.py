@@ -97,6 +97,7 @@ class Run:
             directory=self.home.study(self.name) / engine,
             trial_seconds=self.config.rung_seconds,
             trial_memory=self.config.trial_memory,
+            first_rung=self.config.first_rung,
         )
 
 

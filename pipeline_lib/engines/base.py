@@ -34,6 +34,8 @@ class SearchRequest:
         directory: The engine's storage and the files of its trials.
         trial_seconds: What one rung may take before its process is killed. Seconds, > 0.
         trial_memory: What a trial may allocate beyond what its process starts with. MiB, > 0.
+        first_rung: Training samples at the lowest rung of an engine that has rungs; None leaves it
+            to the engine.
     """
 
     study: str
@@ -47,6 +49,7 @@ class SearchRequest:
     directory: Path
     trial_seconds: float = 3600.0
     trial_memory: int = 2048
+    first_rung: int | None = None
 
 
 class Engine(Protocol):

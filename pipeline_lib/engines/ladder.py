@@ -43,12 +43,15 @@ class Ladder:
     has_finals: bool = True
 
     @classmethod
-    def of(cls, space: str, budget_seconds: float, train_size: int) -> Ladder:
+    def of(
+        cls, space: str, budget_seconds: float, train_size: int, first_rung: int | None = None
+    ) -> Ladder:
         """The ladder that suits a budget; the chapter's space has its two epochs and no finals."""
         if space == "book":
             return cls((train_size, 2 * train_size), 2, has_finals=False)
         height = 2 if budget_seconds < _SHORT else 3 if budget_seconds < _LONG else 4
-        return cls(tuple(BASE_SAMPLES * REDUCTION**step for step in range(height)), REDUCTION)
+        lowest = first_rung or BASE_SAMPLES
+        return cls(tuple(lowest * REDUCTION**step for step in range(height)), REDUCTION)
 
     @property
     def top(self) -> int:

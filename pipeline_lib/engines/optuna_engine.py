@@ -104,7 +104,9 @@ class _Search:
     ) -> None:
         self.request = request
         self.train_size = len(request.data.load().train)
-        self.ladder = Ladder.of(request.space, request.budget_seconds, self.train_size)
+        self.ladder = Ladder.of(
+            request.space, request.budget_seconds, self.train_size, request.first_rung
+        )
         self.study = open_study(request, self.ladder, sampler)
         self.queue = first_in_line(self.study, request)
         self.listen = listen

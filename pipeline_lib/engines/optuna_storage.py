@@ -150,14 +150,16 @@ def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
         "split_seed": request.data.seed,
         "space": request.space,
         "seed": request.seed,
+        "first_rung": request.first_rung,
     }
     theirs: Mapping[str, object] | None = study.user_attrs.get(_IDENTITY)
     if theirs is None:
         study.set_user_attr(_IDENTITY, ours)
         return
     for field, value in ours.items():
-        if theirs[field] != value:
-            problem = f"the study {request.study!r} was begun with {theirs[field]!r}"
+        begun = theirs.get(field)  # older versions had no first rung to choose
+        if begun != value:
+            problem = f"the study {request.study!r} was begun with {begun!r}"
             remedy = "choose another --name, or continue it as it was begun"
             raise ConfigurationError(field, problem, value=value, remedy=remedy)
 
