@@ -200,10 +200,11 @@ def _thaw(trial: FrozenTrial, directory: Path, study: str) -> Trial:
         for rung in record.pop("rungs", ())
     )
     saved = record.pop("saved", False)
+    state = TrialState.recorded(record["state"], record["reason"])
     return Trial(
         study=study,
         engine="optuna",
         number=trial.number,
         model=model_directory(directory, trial.number) if saved else None,
-        **{**record, "state": TrialState(record["state"]), "rungs": rungs},
+        **{**record, "state": state, "rungs": rungs},
     )

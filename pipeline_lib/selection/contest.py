@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from pipeline_lib.selection import compare
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.selection.statistics import ALPHA, Comparison, compare_all
-from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,13 +123,12 @@ def hold(
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
     right = {name: answers.argmax(1) == labels for name, answers in logits.items()}
-    tried = sum(_tried(trial) for trial in trials if trial.state == TrialState.COMPLETE)
     return Contest(
         winner=winner.title,
         comparisons=compare_all(right, labels, data.seed),
         split_digest=split.digest,
         size=len(labels),
-        chosen_from=tried,
+        chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
         champion=reigning,
         is_champion=itself,
@@ -209,9 +208,13 @@ def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str
     return Decision(own > other, f"{why} on those of another split")
 
 
-def _tried(trial: Trial) -> int:
-    """Models that were held against validation images for a trial: every mixture is one."""
-    return int(trial.notes.get(MIXTURES, 1))
+def chosen_from(trials: Iterable[Trial]) -> int:
+    """How many models the best of these trials is the best of.
+
+    Every trial that could have won counts, however it ended, and for an ensemble every mixture
+    that was scored.
+    """
+    return sum(int(trial.notes.get(MIXTURES, 1)) for trial in compare.ranked(trials))
 
 
 def _network(directory: Path | None) -> nn.Module:
