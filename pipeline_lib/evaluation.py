@@ -135,7 +135,7 @@ def evaluate_once(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),
         robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
-        mistakes=_mistakes(logits, images, labels, classes),
+        mistakes=_mistakes(logits / temperature, images, labels, classes),
     )
 
 
@@ -186,7 +186,7 @@ def _calibration(
 
 
 def _mistakes(
-    logits: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.floating],
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
     classes: tuple[str, ...],

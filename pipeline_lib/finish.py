@@ -186,6 +186,7 @@ def register(
             record.recorder.run_id,
             {"val_accuracy": winner.val_accuracy or 0.0, "test_accuracy": test.accuracy},
             contest.tags(winner),
+            contest.served,
         ),
     )
     why = decision.why

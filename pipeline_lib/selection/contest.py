@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.prepared import SearchData, Split
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import Champion, champion
+from pipeline_lib.registry.served import Served
 from pipeline_lib.selection import compare
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
@@ -44,6 +46,7 @@ class Contest:
     size: int  # validation images
     chosen_from: int  # models the winner was chosen from by validation accuracy
     temperature: float  # that calibrates the winner, fitted on the same images
+    brightness: tuple[float, float]  # of nearly all training images
     champion: Champion | None  # before this run; None where there was none
     is_champion: bool = False  # the winner is that champion: the run had registered it before
     not_compared: str = ""  # why the champion takes no part, where it does not
@@ -59,6 +62,11 @@ class Contest:
         """The winner and the champion; None where they cannot be compared."""
         both = {self.winner, self.champion_title}
         return next((c for c in self.comparisons if {c.a, c.b} == both), None)
+
+    @property
+    def served(self) -> Served:
+        """What the winner is registered with, to answer with calibrated probabilities."""
+        return Served(self.temperature, self.brightness)
 
     def sentences(self) -> list[str]:
         """One sentence a pair, and why the champion is in none of them, if so."""
@@ -130,6 +138,7 @@ def hold(
         size=len(labels),
         chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
+        brightness=brightness(split.images[split.train]),
         champion=reigning,
         is_champion=itself,
         not_compared=met if isinstance(met, str) else "",

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, design, load_model, save_model
 from pipeline_lib.registry.promotion import Champion, champion, promote, promote_over
+from pipeline_lib.registry.served import Served
 from pipeline_lib.registry.versions import Candidate, register
 from pipeline_lib.selection.contest import Contest, chosen_from, decide, hold
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
@@ -49,6 +51,7 @@ def contest(*pairs: Comparison, **changed: object) -> Contest:
         "size": 6000,
         "chosen_from": 10,
         "temperature": 1.0,
+        "brightness": (0.0, 1.0),
         "champion": a_champion(),
     }
     return Contest(**{**given_, **changed})
@@ -258,7 +261,9 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     assert {only.a, only.b} == {top.title for top in tops}
     accuracies = sorted((top.val_accuracy or 0.0 for top in tops), reverse=True)
     assert only.difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-6)
-    assert alone.temperature > 0
+    split = small_data.load()
+    typical = brightness(split.images[split.train])
+    assert alone.served == Served(alone.temperature, typical)
     assert alone.split_digest == small_data.load().digest
 
     assert winner.model is not None
