@@ -50,7 +50,8 @@ class Calibration:
         """Both errors, in words."""
         return (
             f"Expected calibration error {self.error:.2%}, {self.error_scaled:.2%} at the "
-            f"temperature {self.temperature:.2f} that was fitted on validation images."
+            f"temperature {self.temperature:.2f} that was fitted on validation images and that the "
+            "registered model applies."
         )
 
 
