@@ -160,7 +160,7 @@ def gc(
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="models:/automl-mnist@champion, or a data set.")],
-    images: Annotated[list[Path], typer.Argument(help="PNG files.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, WebP, TIFF, BMP or GIF.")],
     home: HomeOption = None,
 ) -> None:
     """Classify images with a registered model."""
@@ -170,6 +170,8 @@ def predict(
     _use_home(home)
     for answer in classify(Home.from_environment(), model, images):
         typer.echo(f"{answer.path}  {answer.label}  {answer.probability:.1%}")
+        if answer.remarks:
+            typer.echo(f"{answer.path} {', '.join(answer.remarks)}", err=True)
 
 
 @app.command()

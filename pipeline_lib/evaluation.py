@@ -50,7 +50,8 @@ class Calibration:
         """Both errors, in words."""
         return (
             f"Expected calibration error {self.error:.2%}, {self.error_scaled:.2%} at the "
-            f"temperature {self.temperature:.2f} that was fitted on validation images."
+            f"temperature {self.temperature:.2f} that was fitted on validation images and that the "
+            "registered model applies."
         )
 
 
@@ -135,7 +136,7 @@ def evaluate_once(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),
         robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
-        mistakes=_mistakes(logits, images, labels, classes),
+        mistakes=_mistakes(logits / temperature, images, labels, classes),
     )
 
 
@@ -186,7 +187,7 @@ def _calibration(
 
 
 def _mistakes(
-    logits: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.floating],
     images: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
     classes: tuple[str, ...],

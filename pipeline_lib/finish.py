@@ -171,10 +171,8 @@ def register(
 
     assert winner.model is not None
     dataset, before = run.config.dataset, contest.champion
-    address, decision = (
-        f"models:/{model_name(dataset)}",
-        decide(run.config.promote, contest, winner),
-    )
+    address = f"models:/{model_name(dataset)}"
+    decision = decide(run.config.promote, contest, winner)
     if before is not None and contest.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
     version = register_version(
@@ -186,6 +184,7 @@ def register(
             record.recorder.run_id,
             {"val_accuracy": winner.val_accuracy or 0.0, "test_accuracy": test.accuracy},
             contest.tags(winner),
+            contest.served,
         ),
     )
     why = decision.why

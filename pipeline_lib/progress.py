@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from pipeline_lib.selection.compare import counts
+from pipeline_lib.selection.compare import counts, outcomes
 from pipeline_lib.trial import Trial, TrialState
 
 
@@ -20,6 +20,7 @@ class Standing:
     running: int
     complete: int
     pruned: int
+    stopped: int
     failed: int
     incumbent: Trial | None  # the best validation accuracy so far
     rungs: tuple[str, ...]  # what runs now, such as "#12 at rung 2"
@@ -34,8 +35,8 @@ class Standing:
         top = self.incumbent
         best = f"{top.val_accuracy:.2%} by #{top.number}" if top else "none yet"
         return (
-            f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · {self.complete} complete · "
-            f"{self.pruned} pruned · {self.failed} failed · best {best}"
+            f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · "
+            f"{outcomes(vars(self), ' · ')} · best {best}"
         )
 
 
@@ -74,6 +75,7 @@ class Progress:
                 running=len(running),
                 complete=tally["complete"],
                 pruned=tally["pruned"],
+                stopped=tally["stopped"],
                 failed=tally["failed"],
                 incumbent=self._incumbent(),
                 rungs=tuple(_rung(trial) for trial in running),

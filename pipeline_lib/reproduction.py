@@ -21,7 +21,7 @@ from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking import environment_tags, open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
 from pipeline_lib.tracking.store import Store
-from pipeline_lib.tracking.trials import Key, key_of
+from pipeline_lib.tracking.trials import Key, key_of, state_of
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _trials(before: Recorded, engine: str, trials: list[Trial]) -> list[Fact]:
 
     return [
         count("configurations", _same_configuration),
-        count("outcomes", lambda run, trial: run.data.tags["state"] == trial.state.value),
+        count("outcomes", lambda run, trial: state_of(run.data.tags) == trial.state),
         count("accuracies", lambda run, trial: _accuracies(before, run) == _of_rungs(trial)),
         count("weights", lambda run, trial: _digest_of(before, run) == _digest(trial.model)),
     ]

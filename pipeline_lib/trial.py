@@ -22,13 +22,35 @@ def number(value: object) -> float:
     return float(value)
 
 
+RUN_STOPPED = "the run was stopped"
+NO_TIME_LEFT = "no search time left for the next rung"
+TIME_OVER = "the search time was over"
+OVERDUE = "its search process did not end in time and was killed"
+"""Reasons of trials that time or a person ended: they are `STOPPED`."""
+
+
 class TrialState(StrEnum):
-    """How a trial stands. `PRUNED` trials have rungs but no final value."""
+    """How a trial stands; `COMPLETE` ones climbed every rung.
+
+    `PRUNED` ones did worse than others at a rung. `STOPPED` ones had no time left, which says
+    nothing of how good they are.
+    """
 
     RUNNING = "running"
     COMPLETE = "complete"
     PRUNED = "pruned"
+    STOPPED = "stopped"
     FAILED = "failed"
+
+    @classmethod
+    def recorded(cls, state: str, reason: str) -> TrialState:
+        """The state that a record means: older ones call stopped trials pruned or failed."""
+        out_of_time = reason in (RUN_STOPPED, NO_TIME_LEFT, TIME_OVER, OVERDUE)
+        return cls.STOPPED if out_of_time else cls(state)
+
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.STOPPED, TrialState.FAILED)
+"""How a trial may end, in the order in which counts are told."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +87,7 @@ class Trial:
     started: float = 0.0  # seconds since the epoch
     seconds: float = 0.0  # from ask to tell
     stage: str = "search"  # or "final": trained longer, or an ensemble
-    reason: str = ""  # why it failed or was pruned
+    reason: str = ""  # why it is not complete
     model: Path | None = None  # directory holding architecture.json and weights.safetensors
     notes: Mapping[str, str] = field(default_factory=dict)  # what else its engine says of it
 

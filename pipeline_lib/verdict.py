@@ -72,14 +72,11 @@ def standing(findings: Findings) -> str:
 
 
 def count_lines(run: Run, trials: list[Trial]) -> list[str]:
-    """Trials conducted, complete, pruned and failed, one line an engine."""
+    """Trials conducted and how they ended, one line an engine."""
     lines = []
     for engine in run.config.engines:
         tally = compare.counts(t for t in trials if t.engine == engine)
-        lines.append(
-            f"{engine}: {tally['trials']} conducted, {tally['complete']} complete, "
-            f"{tally['pruned']} pruned, {tally['failed']} failed"
-        )
+        lines.append(f"{engine}: {tally['trials']} conducted, {compare.outcomes(tally)}")
     return lines
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pipeline_lib.formats import short
 from pipeline_lib.progress import Progress, Standing
+from pipeline_lib.selection.compare import outcomes
 
 CONSOLE = Console(stderr=True)
 _LINE_SECONDS = 15.0
@@ -70,10 +71,7 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     out.print()
     out.print(_leaderboard(Path(outcome["leaderboard"])))
     for engine, tally in outcome["engines"].items():
-        out.print(
-            f"{engine}: {tally['trials']} trials conducted, {tally['complete']} complete, "
-            f"{tally['pruned']} pruned, {tally['failed']} failed"
-        )
+        out.print(f"{engine}: {tally['trials']} trials conducted, {outcomes(tally)}")
     if outcome["ensemble"]:
         out.print(f"ensemble: {outcome['ensemble']['sentence']}")
     chosen = ", ".join(f"{name} {short(v)}" for name, v in winner["configuration"].items())
@@ -137,7 +135,7 @@ def _block(standing: Standing) -> Table:
         (f"{standing.running} running", "yellow"),
         " · ",
         (f"{standing.complete} complete", "green"),
-        f" · {standing.pruned} pruned · ",
+        f" · {standing.pruned} pruned · {standing.stopped} stopped · ",
         (f"{standing.failed} failed", "red" if standing.failed else ""),
     )
     table.add_row("", tally, Text(", ".join(standing.rungs), style="dim"))

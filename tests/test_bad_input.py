@@ -123,9 +123,8 @@ PICTURES = {
     "png-absent": (None, "cannot be read"),
     "png-not": (b"GIF89a", "is no PNG"),
     "png-empty": (b"", "is no PNG"),
-    "png-huge": (png(60_000, 60_000), "60000×60000"),
+    "png-huge": (png(60_000, 60_000), "pixels at most"),
     "png-cut": (png(28, 28, bytes(29 * 28))[:50], "damaged"),
-    "png-other-size": (png(32, 32, bytes(33 * 32)), "32×32"),
     "png-zip-bomb": (text_bomb(), "damaged"),
     "png-no-pixels": (png(28, 28), "damaged"),
     "png-zero": (png(0, 0), "damaged"),
@@ -191,13 +190,13 @@ def test_arguments(case, home, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("case", PICTURES)
 def test_pictures(case, tmp_path):
     """The reader that `predict` calls, which needs no registered model."""
+    from pipeline_lib.data.decode import decode
     from pipeline_lib.errors import ImageError
-    from pipeline_lib.registry.prediction import read_png
 
     content, word = PICTURES[case]
     path = tmp_path / "absent.png" if content is None else Path(picture(tmp_path, content))
     with pytest.raises(ImageError) as caught:
-        read_png(path, (1, 28, 28))
+        decode(path, (1, 28, 28))
     assert str(caught.value).startswith(f"{path}: ")
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)

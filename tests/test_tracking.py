@@ -182,6 +182,7 @@ def test_commits_to_our_database_alone_wait_for_no_disk(home: Home, tmp_path: Pa
     [
         (TrialState.COMPLETE, "FINISHED", "95.00 · optuna-0000"),
         (TrialState.PRUNED, "FINISHED", "pruned 95.00 · optuna-0000"),
+        (TrialState.STOPPED, "FINISHED", "stopped 95.00 · optuna-0000"),
         (TrialState.FAILED, "FAILED", "failed · optuna-0000"),
     ],
 )
@@ -263,23 +264,26 @@ def test_two_studies_share_the_experiment_and_nothing_else(home: Home) -> None:
 
 
 def test_a_search_counts_its_trials_and_shows_the_incumbent_rise(home: Home) -> None:
+    """The incumbent is what would win: also a pruned trial, or one out of time."""
+
     def scored(number: int, value: float, state: TrialState = TrialState.COMPLETE) -> Trial:
         return a_trial(number, state, rungs=(Rung(1000, value, 1.0),))
 
     recorder = opened(home)
     recorder.record(scored(0, 0.90))
-    recorder.record(scored(1, 0.80))
+    older = a_trial(1, TrialState.PRUNED, rungs=(), reason="the run was stopped")
+    recorder.record(older)  # as versions without a word for it recorded it
     recorder.finish("KILLED")
     recorder = opened(home)
     recorder.record(scored(2, 0.99, TrialState.PRUNED))
-    recorder.record(scored(3, 0.95))
+    recorder.record(scored(3, 0.95, TrialState.STOPPED))
     recorder.finish("FINISHED")
 
     (search,) = runs(recorder, "tags.`automl.role` = 'search'")
-    numbers = {"trials": 4, "complete": 3, "pruned": 1, "failed": 0, "best_val_accuracy": 0.95}
-    assert search.data.metrics == numbers
+    states = {"complete": 1, "pruned": 1, "stopped": 2, "failed": 0}
+    assert search.data.metrics == {"trials": 4, **states, "best_val_accuracy": 0.99}
     rise = recorder.store.client.get_metric_history(search.info.run_id, "best_val_accuracy")
-    assert [(point.step, point.value) for point in rise] == [(1, 0.90), (4, 0.95)]
+    assert [(point.step, point.value) for point in rise] == [(1, 0.90), (3, 0.99)]
 
 
 def test_threads_may_share_a_recorder(home: Home) -> None:

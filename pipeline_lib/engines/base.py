@@ -14,7 +14,7 @@ from pipeline_lib.trial import Trial
 Listener = Callable[[Trial], None]
 """Called with a snapshot of a trial when it starts, at each rung, and when it ends.
 
-A snapshot that ended (`COMPLETE`, `PRUNED`, `FAILED`) is already durable in the engine's storage.
+A snapshot that ended is already durable in the engine's storage.
 """
 
 

@@ -29,12 +29,13 @@ from pipeline_lib.engines.optuna_storage import (
 )
 from pipeline_lib.errors import ConfigurationError, TrialFailure
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import NO_TIME_LEFT, RUN_STOPPED, Rung, Trial, TrialState
 
 _POLL_SECONDS = 0.2
 _TOLD = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.STOPPED: OptunaState.PRUNED,  # the nearest that Optuna knows; the record is exact
     TrialState.FAILED: OptunaState.FAIL,
 }
 
@@ -143,7 +144,7 @@ class _Search:
             with ExitStack() as all_of_them:  # also where the disk takes no word of the first
                 all_of_them.callback(self._tell)
                 for run in self.running:
-                    all_of_them.callback(self._end_early, run, "the run was stopped")
+                    all_of_them.callback(self._end, run, TrialState.STOPPED, RUN_STOPPED)
 
     def _tell(self) -> None:
         """Only when every worker is busy again: what a listener does would keep it waiting."""
@@ -248,9 +249,10 @@ class _Search:
         if run.reached == len(run.rungs):
             self._end(run, TrialState.COMPLETE)
         elif run.optuna_trial.should_prune():
-            self._end(run, TrialState.PRUNED, f"below the best third at {rung.samples:,} samples")
+            reason = f"below the best {self.ladder.promoted} at {rung.samples:,} samples"
+            self._end(run, TrialState.PRUNED, reason)
         elif not self._has_time_for(run.rungs[run.reached], rung):
-            self._end(run, TrialState.PRUNED, "no search time left for the next rung")
+            self._end(run, TrialState.STOPPED, NO_TIME_LEFT)
         else:
             run.worker.request(run.rungs[run.reached])
             self.listen(run.trial)
@@ -270,9 +272,6 @@ class _Search:
             model=model_directory(self.request.directory, run.trial.number),
         )
 
-    def _end_early(self, run: _Running, reason: str) -> None:
-        self._end(run, TrialState.PRUNED if run.trial.rungs else TrialState.FAILED, reason)
-
     def _end(self, run: _Running, state: TrialState, reason: str = "") -> None:
         run.worker.close()
         self.running.remove(run)
@@ -280,7 +279,8 @@ class _Search:
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
         run.optuna_trial.set_user_attr(RECORD, record_of(trial))
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
-        self.study.tell(run.optuna_trial, value, state=_TOLD[state])
+        told = _TOLD[state] if trial.rungs else OptunaState.FAIL  # without a value it says nothing
+        self.study.tell(run.optuna_trial, value, state=told)
         self._remember(trial)
         self.untold.append(trial)
 

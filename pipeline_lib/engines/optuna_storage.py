@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def open_study(
     )
     study = optuna.create_study(
         study_name=request.study,
-        storage=open_storage(request.directory),
+        storage=_OneObjective(journal(request.directory), ladder.top),
         direction="maximize",
         sampler=sampler,
         pruner=pruner,
@@ -110,6 +111,49 @@ def model_directory(directory: Path, number: int) -> Path:
 def open_storage(directory: Path) -> JournalStorage:
     """Optuna's own storage of the study kept in a directory."""
     return JournalStorage(_WholeLines(journal(directory)))
+
+
+class _OneObjective(JournalStorage):
+    """A study as its sampler sees it: every value is the accuracy at the top rung of this search.
+
+    A run with another budget ended at another rung, and finals train longer than any rung. Longer
+    trainings are more accurate, so a sampler that took all of these for values of one function
+    would learn the length of the training instead of the configuration.
+    """
+
+    def __init__(self, path: Path, top: int) -> None:
+        super().__init__(_WholeLines(path))
+        self._top = top
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[OptunaState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Every trial, complete if it has a value at the top rung and pruned if below it.
+
+        Finals count as failed, which samplers and pruners ignore.
+        """
+        trials = super().get_all_trials(study_id, deepcopy)
+        seen = (_up_to(self._top, trial) for trial in trials)
+        return [trial for trial in seen if states is None or trial.state in states]
+
+
+def _up_to(top: int, trial: FrozenTrial) -> FrozenTrial:
+    if trial.state not in (OptunaState.COMPLETE, OptunaState.PRUNED):
+        return trial
+    rungs = trial.intermediate_values
+    is_final = trial.user_attrs.get(RECORD, {}).get("stage") == "final"
+    reached = {} if is_final else {step: rungs[step] for step in rungs if step <= top}
+    seen = copy(trial)
+    seen.intermediate_values = reached
+    seen.values = [reached[max(reached)]] if reached else None
+    if not reached:
+        seen.state = OptunaState.FAIL
+    else:
+        seen.state = OptunaState.COMPLETE if top in reached else OptunaState.PRUNED
+    return seen
 
 
 class _WholeLines(JournalFileBackend):
@@ -200,10 +244,11 @@ def _thaw(trial: FrozenTrial, directory: Path, study: str) -> Trial:
         for rung in record.pop("rungs", ())
     )
     saved = record.pop("saved", False)
+    state = TrialState.recorded(record["state"], record["reason"])
     return Trial(
         study=study,
         engine="optuna",
         number=trial.number,
         model=model_directory(directory, trial.number) if saved else None,
-        **{**record, "state": TrialState(record["state"]), "rungs": rungs},
+        **{**record, "state": state, "rungs": rungs},
     )

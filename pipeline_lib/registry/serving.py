@@ -13,25 +13,24 @@ import torch
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline_lib.models import load_model
-
-BATCH = 500  # images at a time: bounds the memory of a long request
+from pipeline_lib.registry.served import Served
 
 
 class ImageClassifier(PythonModel):
-    """Images (B, C, H, W) uint8 to class probabilities (B, classes) float32."""
+    """Images (B, C, H, W) uint8 to calibrated class probabilities (B, classes) float32."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the network that was stored with this script."""
-        self.network = load_model(Path(context.artifacts["model"]))
+        """Read the network that was stored with this script, and what calibrates it."""
+        directory = Path(context.artifacts["model"])
+        self.network = load_model(directory)
+        self.served = Served.load(directory)
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: object = None
     ) -> np.ndarray:
         """Probabilities (B, classes), each row summing to 1."""
         images = torch.from_numpy(np.ascontiguousarray(model_input))  # (B, C, H, W)
-        with torch.inference_mode():
-            logits = torch.cat([self.network(part) for part in torch.split(images, BATCH)])
-            return logits.softmax(dim=1).numpy()
+        return self.served.probabilities(self.network, images).numpy()
 
 
 mlflow.models.set_model(ImageClassifier())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
+from pipeline_lib.registry.served import Served
 from pipeline_lib.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Classifier:
     shape: tuple[int, int, int]  # C, H, W
     classes: tuple[str, ...]
     dataset: str
+    served: Served  # what calibrates its probabilities, and what it was trained on looks like
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Candidate:
     run_id: str  # the run in MLflow that it comes from
     metrics: Mapping[str, float]  # show beside it
     tags: Mapping[str, str] = field(default_factory=dict)  # say how it was chosen
+    served: Served = field(default_factory=Served)
 
 
 def model_name(dataset: str) -> str:
@@ -136,14 +139,16 @@ def _classifier(uri: str, files: Path) -> Classifier:
 
     from pipeline_lib.models import load_model
 
+    network = files / "artifacts" / _FOLDER
     try:
         described = Model.load(str(files)).metadata or {}
         return Classifier(
             uri=uri,
-            module=load_model(files / "artifacts" / _FOLDER),
+            module=load_model(network),
             shape=tuple(described["shape"]),
             classes=tuple(described["classes"]),
             dataset=described["dataset"],
+            served=Served.load(network),
         )
     except (MlflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__
@@ -151,7 +156,7 @@ def _classifier(uri: str, files: Path) -> Classifier:
 
 
 def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
-    """Write MLflow's model: our script, the network's two files, signature, requirements."""
+    """Write MLflow's model: our script, the network's files, signature, requirements."""
     import mlflow.pyfunc
     import numpy as np
     from mlflow.models import Model, ModelSignature
@@ -163,6 +168,7 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
     network.mkdir()
     for name in (ARCHITECTURE, WEIGHTS):
         shutil.copyfile(candidate.directory / name, network / name)
+    candidate.served.save(network)
     shape = tuple(json.loads((network / ARCHITECTURE).read_text())["shape"])
     images = TensorSpec(np.dtype("uint8"), (-1, *shape))
     probabilities = TensorSpec(np.dtype("float32"), (-1, len(candidate.classes)))

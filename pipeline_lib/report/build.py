@@ -26,7 +26,7 @@ from pipeline_lib.report.charts import (
 )
 from pipeline_lib.report.figures import Chart
 from pipeline_lib.selection.compare import leaderboard
-from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
+from pipeline_lib.trial import ENDED, ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def cost(data: ReportData, engine: str) -> dict[str, Any]:
     return {
         "engine": engine,
         "trials": len(own),
-        **{str(state): states[state] for state in TrialState if state != TrialState.RUNNING},
+        **{str(state): states[state] for state in ENDED},
         "wall": max(t.started + t.seconds for t in own) - min(t.started for t in own),
         "cpu": sum(rung.seconds for trial in own for rung in trial.rungs),
         "samples": sum(rung.samples for trial in own for rung in trial.rungs),

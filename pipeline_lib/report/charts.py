@@ -40,6 +40,7 @@ _FATES = (
     (_CLIMBED, "climbed on", ACCENT),
     (str(TrialState.COMPLETE), "complete here", "@accent-soft"),
     (str(TrialState.PRUNED), "pruned here", FAINT),
+    (str(TrialState.STOPPED), "out of time here", MUTED),
     (str(TrialState.FAILED), "failed here", INK),
 )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.files import written_aside
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import ENDED, Trial, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,10 +67,14 @@ def finalists(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def counts(trials: Iterable[Trial]) -> dict[str, int]:
-    """Trials conducted, and how many of them are complete, pruned and failed."""
+    """Trials conducted, and how many of them ended in each way."""
     states = Counter(trial.state for trial in trials)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
-    return {"trials": sum(states.values()), **{str(state): states[state] for state in ended}}
+    return {"trials": sum(states.values()), **{str(state): states[state] for state in ENDED}}
+
+
+def outcomes(tally: Mapping[str, int], separator: str = ", ") -> str:
+    """Counts by state in words: `3 complete, 1 pruned, 0 stopped, 0 failed`."""
+    return separator.join(f"{tally[state]} {state}" for state in ENDED)
 
 
 def write_leaderboard(frame: pd.DataFrame, directory: Path) -> list[Path]:

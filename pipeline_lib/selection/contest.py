@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.prepared import SearchData, Split
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import Champion, champion
+from pipeline_lib.registry.served import Served
 from pipeline_lib.selection import compare
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.selection.statistics import ALPHA, Comparison, compare_all
-from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +46,7 @@ class Contest:
     size: int  # validation images
     chosen_from: int  # models the winner was chosen from by validation accuracy
     temperature: float  # that calibrates the winner, fitted on the same images
+    brightness: tuple[float, float]  # of nearly all training images
     champion: Champion | None  # before this run; None where there was none
     is_champion: bool = False  # the winner is that champion: the run had registered it before
     not_compared: str = ""  # why the champion takes no part, where it does not
@@ -59,6 +62,11 @@ class Contest:
         """The winner and the champion; None where they cannot be compared."""
         both = {self.winner, self.champion_title}
         return next((c for c in self.comparisons if {c.a, c.b} == both), None)
+
+    @property
+    def served(self) -> Served:
+        """What the winner is registered with, to answer with calibrated probabilities."""
+        return Served(self.temperature, self.brightness)
 
     def sentences(self) -> list[str]:
         """One sentence a pair, and why the champion is in none of them, if so."""
@@ -123,14 +131,14 @@ def hold(
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
     right = {name: answers.argmax(1) == labels for name, answers in logits.items()}
-    tried = sum(_tried(trial) for trial in trials if trial.state == TrialState.COMPLETE)
     return Contest(
         winner=winner.title,
         comparisons=compare_all(right, labels, data.seed),
         split_digest=split.digest,
         size=len(labels),
-        chosen_from=tried,
+        chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
+        brightness=brightness(split.images[split.train]),
         champion=reigning,
         is_champion=itself,
         not_compared=met if isinstance(met, str) else "",
@@ -209,9 +217,13 @@ def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str
     return Decision(own > other, f"{why} on those of another split")
 
 
-def _tried(trial: Trial) -> int:
-    """Models that were held against validation images for a trial: every mixture is one."""
-    return int(trial.notes.get(MIXTURES, 1))
+def chosen_from(trials: Iterable[Trial]) -> int:
+    """How many models the best of these trials is the best of.
+
+    Every trial that could have won counts, however it ended, and for an ensemble every mixture
+    that was scored.
+    """
+    return sum(int(trial.notes.get(MIXTURES, 1)) for trial in compare.ranked(trials))
 
 
 def _network(directory: Path | None) -> nn.Module:

@@ -27,6 +27,13 @@ _NO_CONFIGURATION = (
     "was not trained again on folds: the registry keeps its network, not how it was trained"
 )
 
+_NOT_NEW = (
+    "The folds hold the validation images by which these models were chosen, so the accuracies are "
+    "optimistic and part of a difference may be that of the choice: folds show whether one "
+    "configuration trains to a better model than another on these images, not how well it does "
+    "on new ones"
+)
+
 Mixture = tuple[Member, ...]
 """Models that answer together; one of weight 1 is a model alone."""
 
@@ -39,8 +46,9 @@ class Folded:
     left_out: tuple[str, ...] = ()  # a sentence each
 
     def sentences(self) -> list[str]:
-        """One sentence a pair, then who is left out and why."""
-        return [*(comparison.sentence() for comparison in self.comparisons), *self.left_out]
+        """One sentence a pair, what such comparisons cannot show, and who is left out and why."""
+        said = [comparison.sentence() for comparison in self.comparisons]
+        return [*said, *([_NOT_NEW] if said else []), *self.left_out]
 
 
 def compare_finalists(run: Run, trials: list[Trial], data: SearchData, champion: str) -> Folded:

@@ -14,8 +14,16 @@ from pipeline_lib.home import Home
 from pipeline_lib.tracking.environment import discreet
 from pipeline_lib.tracking.experiments import experiment_name, open_experiment
 from pipeline_lib.tracking.store import Store, open_store
-from pipeline_lib.tracking.trials import Key, key_of, metrics_of, run_name, status_of, tags_of
-from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
+from pipeline_lib.tracking.trials import (
+    Key,
+    key_of,
+    metrics_of,
+    run_name,
+    state_of,
+    status_of,
+    tags_of,
+)
+from pipeline_lib.trial import ENDED, ENSEMBLE, Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -165,7 +173,8 @@ class Recorder:
             elif role == "trial":
                 key = key_of(run.data.tags)
                 self._recorded[key] = run.info.run_id
-                self._tally(key[0], run.data.tags["state"], run.data.metrics.get("val_accuracy"))
+                ended = state_of(run.data.tags)
+                self._tally(key[0], ended, run.data.metrics.get("val_accuracy"))
         for run_id in self._searches.values():
             self._client.update_run(run_id, status="RUNNING")
 
@@ -214,7 +223,7 @@ class Recorder:
     def _count(self, trial: Trial) -> None:
         """Draw the incumbent's rise on the search run, one point whenever it improves."""
         before = self._best.get(trial.engine)
-        self._tally(trial.engine, trial.state.value, trial.val_accuracy)
+        self._tally(trial.engine, trial.state, trial.val_accuracy)
         best = self._best.get(trial.engine)
         if best not in (None, before) and trial.engine in self._searches:
             self._client.log_metric(
@@ -224,14 +233,14 @@ class Recorder:
                 step=self.recorded(trial.engine),
             )
 
-    def _tally(self, engine: str, state: str, val_accuracy: float | None) -> None:
+    def _tally(self, engine: str, state: TrialState, val_accuracy: float | None) -> None:
         self._counts.setdefault(engine, Counter())[state] += 1
-        if state == TrialState.COMPLETE and val_accuracy is not None:
+        if val_accuracy is not None:  # also of one that was pruned or stopped: it may win
             self._best[engine] = max(val_accuracy, self._best.get(engine, 0.0))
 
     def _summarise(self, engine: str, run_id: str) -> None:
         counts = self._counts.get(engine, Counter())
-        states = {state.value: counts[state] for state in _FINISHED}
+        states = {state.value: counts[state] for state in ENDED}
         self._log_changed(run_id, {"trials": counts.total(), **states})
 
     def _log_changed(self, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -247,7 +256,6 @@ class Recorder:
 
 _NOTE = "mlflow.note.content"
 _SHORT = 12  # characters of a digest that people compare by eye; whole ones are in the profile
-_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
 
 
 def _source_tags(study: str) -> dict[str, str]:

@@ -22,15 +22,20 @@ def run_name(trial: Trial) -> str:
     accuracy = "" if trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f}"
     outcome = {
         TrialState.COMPLETE: accuracy,
-        TrialState.PRUNED: f"pruned {accuracy}".strip(),
-    }.get(trial.state, trial.state.value)
+        TrialState.FAILED: "failed",
+    }.get(trial.state, f"{trial.state} {accuracy}".strip())
     stage = "" if trial.stage == "search" else f" {trial.stage}"
     return f"{outcome} · {trial.label}{stage}"
 
 
 def status_of(trial: Trial) -> str:
-    """MLflow's word for how it ended: a pruned trial did its work."""
+    """MLflow's word for how it ended: a pruned or stopped trial did its work."""
     return "FAILED" if trial.state is TrialState.FAILED else "FINISHED"
+
+
+def state_of(tags: Mapping[str, str]) -> TrialState:
+    """How the trial of a run ended, from its tags."""
+    return TrialState.recorded(tags["state"], tags.get("reason", ""))
 
 
 def tags_of(trial: Trial) -> dict[str, str]:

@@ -184,9 +184,9 @@ class EngineContract:
             accuracy = int((predicted == labels).sum()) / len(labels)
             assert accuracy == pytest.approx(trial.val_accuracy, abs=1e-6)
 
-    def test_what_failed_or_was_pruned_has_a_reason(self, searched):
+    def test_what_is_not_complete_has_a_reason(self, searched):
         for trial in searched.trials:
-            assert bool(trial.reason) == (trial.state in (TrialState.FAILED, TrialState.PRUNED))
+            assert bool(trial.reason) == (trial.state != TrialState.COMPLETE)
 
     def test_other_studies_and_empty_directories_have_no_trials(
         self, engine, make_request, tmp_path
@@ -244,6 +244,7 @@ class EngineContract:
         assert len(searching(ended)) <= self.workers
         for trial in ended:
             assert trial.state != TrialState.RUNNING
+            assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.STOPPED)
             assert trial.reason or trial.state == TrialState.COMPLETE
 
     def test_a_search_that_was_stopped_before_it_began_conducts_nothing(

@@ -27,7 +27,7 @@ from pipeline_lib.engines.optuna_storage import (
     read_trials,
 )
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.selection.compare import counts
+from pipeline_lib.selection.compare import best, counts
 from pipeline_lib.training.workers import warm_up
 from pipeline_lib.trial import TrialState
 
@@ -166,6 +166,19 @@ class TestOptunaEngine(EngineContract):
         others = [trial for trial in trials if trial.number != killed[0]]
         assert any(trial.state == TrialState.COMPLETE for trial in others)
 
+    def test_a_trial_that_runs_out_of_time_is_stopped_and_may_win(
+        self, engine, make_request, tmp_path
+    ):
+        """The first trial begins however late it is; there is no time for its second rung."""
+        request = make_request(tmp_path, trials=1, workers=1, deadline=time.monotonic())
+        done = run_search(engine, request)
+        (trial,) = done.trials
+        assert done.ends[-1] == trial
+        assert trial.state == TrialState.STOPPED
+        assert len(trial.rungs) == 1
+        assert counts([trial])["pruned"] == 0
+        assert best([trial]) == trial
+
     def test_no_worker_waits_while_somebody_listens_to_an_end(self, engine, make_request, tmp_path):
         request, meanwhile = make_request(tmp_path, trials=2, workers=1), []
 
@@ -265,6 +278,70 @@ def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(request_in):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     trial.set_user_attr("note", "short")
     assert open_(request_in).trials[0].user_attrs["note"] == "short"
+
+
+LOW, HIGH = Ladder((100, 300), 3), Ladder((100, 300, 900), 3)
+
+
+def conduct(study, accuracies, stage="search"):
+    """One trial of the chapter's space that has these accuracies by samples; the last ends it."""
+    trial = study.ask()
+    book(trial, 60.0)
+    trial.set_user_attr(RECORD, {"stage": stage, "reason": ""})
+    for samples, accuracy in accuracies.items():
+        trial.report(accuracy, samples)
+    return trial
+
+
+def test_a_sampler_sees_one_objective_whatever_budget_a_trial_is_of(request_in):
+    study = open_study(request_in, LOW, make_sampler("random", 0))
+    study.tell(conduct(study, {100: 0.80}), state=optuna.trial.TrialState.PRUNED)
+    study.tell(conduct(study, {100: 0.85, 300: 0.90}), 0.90)
+    study.tell(conduct(study, {2700: 0.97}, "final"), 0.97)
+    longer = open_study(request_in, HIGH, make_sampler("random", 0))
+    longer.tell(conduct(longer, {100: 0.86, 300: 0.91, 900: 0.95}), 0.95)
+    longer.tell(conduct(longer, {900: 0.96}, "final"), 0.96)
+
+    def seen(ladder):
+        opened = open_study(request_in, ladder, make_sampler("random", 0))
+        return [(trial.state.name, trial.value) for trial in opened.trials]
+
+    failed = ("FAIL", None)
+    assert seen(LOW) == [("PRUNED", 0.80), ("COMPLETE", 0.90), failed, ("COMPLETE", 0.91), failed]
+    assert seen(HIGH) == [("PRUNED", 0.80), ("PRUNED", 0.90), failed, ("COMPLETE", 0.95), failed]
+    kept = optuna.load_study(study_name="study", storage=open_storage(request_in.directory))
+    assert [trial.value for trial in kept.trials] == [0.80, 0.90, 0.97, 0.95, 0.96]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
+def test_finals_do_not_change_what_a_sampler_proposes(sampler, request_in):
+    """They count as much as trials that failed: by their numbers only."""
+
+    def proposal(name, stage, **end):
+        request = replace(request_in, directory=request_in.directory / name)
+        study = open_study(request, LOW, make_sampler("random", 0))
+        for number in range(12):
+            found = conduct(study, {100: 0.8, 300: 0.9 + 0.005 * number})
+            study.tell(found, 0.9 + 0.005 * number)
+        for _ in range(6):
+            study.tell(conduct(study, {900: 0.99}, stage), **end)
+        continued = open_study(request, LOW, make_sampler(sampler, 7))
+        return conduct(continued, {}).params
+
+    failed = proposal("failed", "search", state=optuna.trial.TrialState.FAIL)
+    assert proposal("finals", "final", values=0.99) == failed
+
+
+def test_what_older_versions_called_pruned_for_want_of_time_was_stopped(request_in):
+    study = open_(request_in)
+    for reason in ("no search time left for the next rung", "below the best half at 100 samples"):
+        trial = conduct(study, {100: 0.9})
+        rungs = [{"samples": 100, "val_accuracy": 0.9, "seconds": 1.0, "curve": []}]
+        record = {"state": "pruned", "reason": reason, "stage": "search", "rungs": rungs}
+        trial.set_user_attr(RECORD, {**record, "configuration": {}, "saved": True})
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    states = [trial.state for trial in read_trials(request_in.directory, "study")]
+    assert states == [TrialState.STOPPED, TrialState.PRUNED]
 
 
 def test_a_study_that_was_only_opened_has_no_trials(request_in):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline_lib.selection.compare import best, counts, leaderboard, write_leaderboard
+from pipeline_lib.selection.compare import best, counts, leaderboard, outcomes, write_leaderboard
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 
@@ -107,5 +107,8 @@ def test_the_best_is_the_first_of_the_leaderboard():
 
 
 def test_counts():
-    assert counts(TRIALS) == {"trials": 5, "complete": 2, "pruned": 1, "failed": 1}
-    assert counts([]) == {"trials": 0, "complete": 0, "pruned": 0, "failed": 0}
+    stopped = trial(5, 0.9, state=TrialState.STOPPED)
+    tally = {"trials": 6, "complete": 2, "pruned": 1, "stopped": 1, "failed": 1}
+    assert counts([*TRIALS, stopped]) == tally
+    assert outcomes(tally) == "2 complete, 1 pruned, 1 stopped, 1 failed"
+    assert counts([]) == dict.fromkeys(tally, 0)

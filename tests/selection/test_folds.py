@@ -18,7 +18,7 @@ from pipeline_lib.models import build_model, design, save_model
 from pipeline_lib.run import Run
 from pipeline_lib.selection import folds
 from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save
-from pipeline_lib.selection.folds import compare_finalists
+from pipeline_lib.selection.folds import Folded, compare_finalists
 from pipeline_lib.selection.statistics import compare_on_folds, corrected_t_test
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
@@ -92,6 +92,15 @@ def test_pairs_are_corrected_for_being_looked_at_together():
     assert sentence.startswith("On 3 folds y is better than x: +5.33 points on average")
     assert "can be seen so" in sentence
     assert compare_on_folds({"x": [0.9, 0.8]}) == ()
+
+
+def test_what_folds_cannot_show_is_said_where_they_compare_something():
+    pairs = compare_on_folds({"x": [0.9, 0.91], "y": [0.95, 0.97], "z": [0.8, 0.8]})
+    own = [pair.sentence() for pair in pairs]
+    (caveat,) = [each for each in Folded(pairs).sentences() if each not in own]
+    assert "chosen" in caveat
+    assert Folded(pairs, ("z is left out",)).sentences() == [*own, caveat, "z is left out"]
+    assert Folded((), ("z is left out",)).sentences() == ["z is left out"]
 
 
 def a_trial(engine, number, configuration, accuracy, **changed):

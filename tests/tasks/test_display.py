@@ -16,7 +16,7 @@ def outcome(tmp_path):
     leaderboard.write_text(f"{HEAD}\n1,4,optuna,search,complete,0.9912,29434,14.1\n")
     return {
         "leaderboard": str(leaderboard),
-        "engines": {"optuna": {"trials": 5, "complete": 3, "pruned": 1, "failed": 1}},
+        "engines": {"optuna": {"trials": 4, "complete": 3, "pruned": 1, "stopped": 0, "failed": 0}},
         "winner": {
             "engine": "optuna",
             "trial": 4,

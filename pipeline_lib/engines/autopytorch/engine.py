@@ -35,7 +35,7 @@ from pipeline_lib.engines.autopytorch.spaces import (
 from pipeline_lib.engines.autopytorch.storage import ENGINE, RETRY_OF, Journal
 from pipeline_lib.engines.base import Listener, SearchRequest
 from pipeline_lib.home import Home
-from pipeline_lib.trial import Configuration, Epoch, Rung, Trial, TrialState
+from pipeline_lib.trial import OVERDUE, RUN_STOPPED, Configuration, Epoch, Rung, Trial, TrialState
 
 _log = logging.getLogger("automl")
 
@@ -115,8 +115,7 @@ class _Search:
             with WorkerProcess(self.python, self._job(), log) as worker:
                 reason = self._listen(worker)
         finally:
-            for trial in list(self.running.values()):
-                self._end(replace(trial, state=TrialState.FAILED, reason="the run was stopped"))
+            self._end_running(TrialState.STOPPED, RUN_STOPPED)
             shutil.rmtree(self.work, ignore_errors=True)
         if reason:
             _log.warning("autopytorch: %s; what had finished is kept", reason)
@@ -126,7 +125,7 @@ class _Search:
         finished = False
         while not self.stop.is_set():
             if time.monotonic() > self.request.deadline + self.grace + _OVERTIME:
-                return self._fail_running("its search process did not end in time and was killed")
+                return self._end_running(TrialState.STOPPED, OVERDUE)
             lines = worker.read(_POLL_SECONDS)
             if lines is None:
                 break
@@ -137,14 +136,14 @@ class _Search:
             return ""
         code = worker.wait()
         if code < 0:
-            return self._fail_running(
-                f"its search process was killed ({signal.Signals(-code).name})"
-            )
-        return self._fail_running(f"its search process ended early ({worker.last_words()})")
+            reason = f"its search process was killed ({signal.Signals(-code).name})"
+        else:
+            reason = f"its search process ended early ({worker.last_words()})"
+        return self._end_running(TrialState.FAILED, reason)
 
-    def _fail_running(self, reason: str) -> str:
+    def _end_running(self, state: TrialState, reason: str) -> str:
         for trial in list(self.running.values()):
-            self._end(replace(trial, state=TrialState.FAILED, reason=reason))
+            self._end(replace(trial, state=state, reason=reason))
         return reason
 
     def _take(self, line: Mapping[str, Any]) -> None:
@@ -178,8 +177,8 @@ class _Search:
     def _ended(self, line: Mapping[str, Any]) -> Trial:
         """The trial that an evaluation was, with its network moved to its place."""
         trial = self.running[line["number"]]
-        if line["state"] == "failed":
-            return replace(trial, state=TrialState.FAILED, reason=line["reason"])
+        if line["state"] != TrialState.COMPLETE:
+            return replace(trial, state=TrialState(line["state"]), reason=line["reason"])
         place = self.journal.model_directory(trial.number)
         place.parent.mkdir(exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)

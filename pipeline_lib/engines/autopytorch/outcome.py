@@ -10,6 +10,7 @@ from smac.tae import StatusType
 
 from pipeline_lib.engines.autopytorch.export import CannotExportError
 from pipeline_lib.engines.autopytorch.job import Job
+from pipeline_lib.trial import TIME_OVER
 
 
 def log_failure(number: int, value: RunValue) -> None:
@@ -25,7 +26,7 @@ def outcome(value: RunValue, job: Job) -> dict[str, Any]:
     info = value.additional_info
     reason = _reason(value, job)
     return {
-        "state": "failed" if reason else "complete",
+        "state": "stopped" if reason == TIME_OVER else "failed" if reason else "complete",
         "reason": reason,
         "status": value.status.name,
         "seconds": round(value.time, 3),
@@ -44,7 +45,7 @@ def _reason(value: RunValue, job: Job) -> str:
         return "" if info.get("finite") else "it diverged: its predictions are not finite"
     if value.status == StatusType.TIMEOUT:
         if value.time < job.evaluation_seconds - 1:
-            return "the search time was over"
+            return TIME_OVER
         return f"it took longer than {job.evaluation_seconds:.0f} s"
     if value.status == StatusType.MEMOUT:
         return f"it needed more than {job.memory_mb} MB"

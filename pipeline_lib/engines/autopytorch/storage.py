@@ -107,7 +107,7 @@ class Journal:
             study=self.study,
             engine=ENGINE,
             rungs=rungs,
-            state=TrialState(fields.pop("state")),
+            state=TrialState.recorded(fields.pop("state"), fields["reason"]),
             model=self.model_directory(fields["number"]) if saved else None,
             **fields,
         )

@@ -16,7 +16,7 @@ sockets are made in it.
     {"event": "ready"}                           the first evaluation is about to start
     {"event": "started", "number", "configuration_id", "configuration", "epochs", "time"}
     {"event": "evaluation", …, "state", "reason", "status", "seconds", "val_accuracy", "curve",
-     "samples", "parameters", "model"}           complete or failed
+     "samples", "parameters", "model"}           complete, stopped or failed
     {"event": "incumbent", "number", "val_accuracy"}
     {"event": "finished", "evaluations", "complete", "reason"}
 
@@ -142,7 +142,7 @@ def _finished(lines: Lines) -> dict[str, Any]:
         reason = "the time was over before an evaluation ended"
         if lines.reasons:
             (most, times), *_ = lines.reasons.most_common()
-            reason = f"{times} of {lines.states.total()} evaluations failed: {most}"
+            reason = f"{times} of {lines.states.total()} evaluations left no model: {most}"
     return {
         "event": "finished",
         "evaluations": lines.states.total(),

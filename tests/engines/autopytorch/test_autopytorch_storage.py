@@ -43,6 +43,18 @@ def test_a_trial_comes_back_as_it_was(make_request: Requests) -> None:
     assert Journal(request).trials() == [trial]
 
 
+def test_what_older_versions_called_failed_for_want_of_time_was_stopped(
+    make_request: Requests,
+) -> None:
+    request = make_request()
+    journal = Journal(request)
+    journal.open(request)
+    lost = {"state": TrialState.FAILED, "rungs": (), "model": None}
+    for number, reason in enumerate(("the search time was over", "it diverged")):
+        journal.write(replace(a_trial(number, request.directory), **lost, reason=reason))
+    assert [t.state for t in journal.trials()] == [TrialState.STOPPED, TrialState.FAILED]
+
+
 def test_a_trial_that_a_kill_left_running_has_not_ended(make_request: Requests) -> None:
     request = make_request()
     journal = Journal(request)

@@ -1,0 +1,208 @@
+"""From a picture file to the pixels that a network takes, without silent losses."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.errors import ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
+    Pixels = npt.NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+
+_MAX_PIXELS = 64_000_000  # a larger picture is no picture of one object, or a bomb
+_TOO_LARGE = f"may have {_MAX_PIXELS:,} pixels at most"
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel, or fewer
+_COLOURED = 8  # of 255: channels that differ by more are no grey that a codec rounded
+_SAME_ASPECT = 0.02
+_SAMPLE = 10_000  # images are enough for what is typical
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in the shape that a network takes, and what had to be done to get there."""
+
+    pixels: Pixels  # (C, H, W)
+    changes: tuple[str, ...]  # each reads on from "the picture …"
+
+
+def check(path: Path) -> None:
+    """Read no more of a picture than its header.
+
+    Raises:
+        ImageError: It cannot be read, is of no known format, or too large.
+    """
+    _read(path, whole=False)
+
+
+def decode(path: Path, shape: tuple[int, int, int]) -> Picture:
+    """A picture file in the shape (C, H, W), its content kept: turned, composed and scaled.
+
+    Args:
+        path: A file of one of `FORMATS`, with one picture.
+        shape: One or three channels, height and width.
+
+    Raises:
+        ImageError: It is damaged, or cannot be brought to this shape without guessing.
+    """
+    import numpy as np
+
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise ImageError(str(path), "cannot be taken: the model takes neither grey nor colour")
+    upright, turned = _read(path)
+    eight_bit, scaled = _to_eight_bits(path, upright)
+    opaque, composed = _composed(path, eight_bit)
+    channelled, recoloured = _to_channels(opaque, channels)
+    fitted, resized = _fitted(channelled, (width, height))
+    pixels = np.array(fitted, dtype=np.uint8).reshape(height, width, channels)
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (C, H, W)
+    return Picture(planes, (*turned, *scaled, *composed, *recoloured, *resized))
+
+
+def brightness(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
+    """Between which mean brightnesses, in [0, 1], nearly all images (N, C, H, W) lie."""
+    import numpy as np
+
+    every = max(1, len(images) // _SAMPLE)
+    means = images[::every].mean(axis=(1, 2, 3), dtype=np.float64) / 255  # (N,)
+    low, high = np.quantile(means, (0.001, 0.999))
+    return float(low), float(high)
+
+
+def unlike(pixels: Pixels, typical: tuple[float, float]) -> tuple[str, ...]:
+    """How the brightness of a picture (C, H, W) differs from that of the training data."""
+    own, (low, high) = float(pixels.mean()) / 255, typical
+    if low <= own <= high:
+        return ()
+    if low <= 1 - own <= high:
+        return ("looks inverted: dark where the training data is light, and light where dark",)
+    return (f"is {'darker' if own < low else 'brighter'} than the training data",)
+
+
+def _read(path: Path, whole: bool = True) -> tuple[Image.Image, list[str]]:
+    """A picture upright; whatever Pillow says of a bad file becomes one line."""
+    from PIL import Image, UnidentifiedImageError
+
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it raises as well
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures, refused below, and odd EXIF
+            with Image.open(path, formats=FORMATS) as picture:
+                _check_header(path, picture)
+                return _turned(picture) if whole else (picture, [])
+    except UnidentifiedImageError as error:
+        known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise ImageError(str(path), f"is no {known} file, or damaged") from error
+    except Image.DecompressionBombError as error:
+        problem = f"{_TOO_LARGE} ({error})"
+        raise ImageError(str(path), problem, remedy="resize it first") from error
+    except OSError as error:
+        if error.strerror:
+            raise ImageError(str(path), f"cannot be read ({error.strerror})") from error
+        raise ImageError(str(path), f"is damaged ({error})") from error
+    except (SyntaxError, ValueError, EOFError, TypeError, struct.error) as error:
+        raise ImageError(str(path), f"is damaged ({error})") from error
+
+
+def _check_header(path: Path, picture: Image.Image) -> None:
+    if picture.width * picture.height > _MAX_PIXELS:
+        size = f"{picture.width}×{picture.height}"
+        raise ImageError(str(path), _TOO_LARGE, value=size, remedy="resize it first")
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format != "MPO":  # a camera's: the others are previews of the first
+        raise ImageError(str(path), "must be one picture", value=frames, remedy="save one of them")
+
+
+def _turned(picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    from PIL import ImageOps
+
+    picture.load()
+    if picture.getexif().get(_ORIENTATION, 1) == 1:
+        return picture, []
+    return ImageOps.exif_transpose(picture), ["was turned as its EXIF orientation says"]
+
+
+def _to_eight_bits(path: Path, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    import numpy as np
+    from PIL import Image
+
+    if picture.mode in _MODES:
+        return picture, []
+    if not picture.mode.startswith("I;16"):
+        remedy = "convert it to 8-bit grey or RGB"
+        raise ImageError(str(path), "has unusual pixels", value=picture.mode, remedy=remedy)
+    wide = np.asarray(picture).astype(np.uint32)  # (H, W), 0…65535
+    narrow = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):  # the one level that stands for nothing
+        narrow.putalpha(Image.fromarray(np.where(wide == transparent, 0, 255).astype(np.uint8)))
+    return narrow, ["was scaled from 16 bits to 8"]
+
+
+def _composed(path: Path, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The picture without transparency, on whichever of black and white shows what is drawn.
+
+    No colour that is fixed beforehand does: black ink on transparent would vanish on black, the
+    ground of MNIST, and white ink on white, that of most pages.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture, []
+    layered = picture.convert("RGBA")
+    alpha = np.asarray(layered.getchannel("A"), dtype=np.float64)
+    if alpha.min() == 255:
+        return layered.convert("RGB"), []
+    if alpha.max() == 0:
+        raise ImageError(str(path), "is wholly transparent")
+    grey = np.asarray(layered.convert("RGB").convert("L"), dtype=np.float64)
+    ground, name = (0, "black") if np.average(grey, weights=alpha) >= 128 else (255, "white")
+    under = Image.new("RGBA", layered.size, (ground, ground, ground, 255))
+    composed = Image.alpha_composite(under, layered).convert("RGB")
+    return composed, [f"was put on {name} where it is transparent"]
+
+
+def _to_channels(picture: Image.Image, channels: int) -> tuple[Image.Image, list[str]]:
+    import numpy as np
+
+    if channels == 1 and picture.mode in ("1", "L"):
+        return picture.convert("L"), []
+    changes = ["lost its colour profile: it is CMYK"] if picture.mode == "CMYK" else []
+    colours = picture.convert("RGB")
+    coloured = bool((np.ptp(np.asarray(colours), axis=2) > _COLOURED).any())
+    if channels == 1:
+        changes += ["has colours, which became greys as in the training data"] if coloured else []
+        return colours.convert("L"), changes
+    return colours, changes + ([] if coloured else ["is grey: the training data has colours"])
+
+
+def _fitted(picture: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, list[str]]:
+    """The whole picture in this size; what its shape leaves free has the colour of its edge."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if picture.size == size:
+        return picture, []
+    said = f"from {picture.width}×{picture.height} to {size[0]}×{size[1]}"
+    stretch = (picture.width / picture.height) / (size[0] / size[1])
+    if abs(stretch - 1) <= _SAME_ASPECT:
+        return picture.resize(size, Image.Resampling.BILINEAR), [f"was scaled {said}"]
+    pixels = np.asarray(picture)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    middle = np.median(edge, axis=0).astype(int)
+    colour = tuple(map(int, middle)) if middle.ndim else int(middle)
+    padded = ImageOps.pad(picture, size, Image.Resampling.BILINEAR, color=colour)
+    return padded, [f"has another aspect ratio: was scaled and padded {said}"]
