@@ -46,6 +46,9 @@ def run(
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
+    test: Annotated[
+        str | None, typer.Option(help="Open the test set: promotion, always or never.")
+    ] = None,
     validation_folds: Annotated[
         int | None, typer.Option(help="Train the best again on so many folds, to compare them.")
     ] = None,
@@ -56,7 +59,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Search, compare, test once, register: the flow of the deployments, in this terminal."""
+    """Search, compare, decide, test, register: the flow of the deployments, in this terminal."""
     options = locals().copy()
     from flows.running import run_here
 

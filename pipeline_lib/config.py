@@ -18,6 +18,7 @@ from pipeline_lib.notification import resolve
 
 Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]
+Test = Literal["promotion", "always", "never"]
 SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
 """Search spaces by engine. `default` and `book` are known to both."""
 
@@ -95,6 +96,11 @@ class RunConfig(BaseModel):
     promote: Promote = Field(
         "significant",
         description="When the winner replaces the champion: shown to be better, better, or never.",
+    )
+    test: Test = Field(
+        "promotion",
+        description="When the test set is opened for the winner: if it is to become champion, "
+        "always, or never; no model is measured on it twice.",
     )
     notify: str | None = Field(
         None,

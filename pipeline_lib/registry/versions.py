@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the version that is used
 CHALLENGER = "challenger"  # the last winner that did not become champion
+MODEL_TAG = "model_digest"
+"""Tag of a model version: the digest of its network, by which its test figures are found."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -186,6 +188,8 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
 def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candidate) -> int:
     from mlflow.exceptions import MlflowException
 
+    from pipeline_lib.models import model_digest
+
     try:
         store.client.create_registered_model(
             name,
@@ -201,6 +205,7 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
         model.artifact_location,
         model.source_run_id,
         tags={
+            MODEL_TAG: model_digest(candidate.directory),
             **{key: f"{value:.4f}" for key, value in candidate.metrics.items()},
             **candidate.tags,
         },

@@ -64,7 +64,7 @@ def build_report(data: ReportData) -> str:
             costs=[cost(data, engine) for engine in engines if engine != ENSEMBLE],
             reasons=reasons(data.trials),
             command=command(data),
-            worst=_most_mistaken(data.test.confusion),
+            worst=_most_mistaken(data.test.confusion) if data.test else 0,
             svg=svg,
             svg_width=width,
             plotly=_packed_plotly(),
@@ -163,11 +163,12 @@ def _thousands(number: float | None) -> str:
 
 def _charts(data: ReportData, engines: list[str]) -> dict[str, list[Chart]]:
     """Charts by the part of the page they stand in."""
+    calibration = data.test.calibration if data.test else None
     return {
         "time": [accuracy_over_time(data.trials)],
         "pareto": accuracy_against_cost(data.trials, data.latency),
         "rungs": [rung_flow(data.trials)],
-        "calibration": [reliability(data.test.calibration)] if data.test.calibration else [],
+        "calibration": [reliability(calibration)] if calibration else [],
         **{engine: hyperparameter_charts.charts(engine, data.trials) for engine in engines},
     }
 

@@ -19,16 +19,16 @@ from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import EngineUnavailable, UserError
-from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
+from pipeline_lib.evaluation import TestResult
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
+from pipeline_lib.ledger import readings
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
 from pipeline_lib.report.data import ReportData, Section, Table
 from pipeline_lib.report.latency import milliseconds_per_image
 from pipeline_lib.run import Run
-from pipeline_lib.selection.calibration import Bin
 from pipeline_lib.selection.ensemble_storage import leading, stored
 from pipeline_lib.trial import Trial
 
@@ -141,17 +141,19 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         remedy = f"restore {home.study(name)}"
         problem = f"the study of {name!r} no longer holds its winner"
         raise UserError("report", problem, remedy=remedy)
-    result = _test_result(test)
+    untested = test.get("untested", "")
+    result = None if untested else TestResult.from_json(test)
     directory = run.directory
     return ReportData(
         name=name,
         title=dataset.title,
         config=config,
-        verdict=verdict.sentence(run, winners[0], result),
+        verdict=verdict.sentence(run, winners[0], result, untested),
         standing=kept["standing"],
         trials=tuple(trials),
         winner=winners[0],
         test=result,
+        untested=untested,
         readings=tuple(readings(home, kept["digest"])),
         model=kept["model"],
         architecture_svg=_text(directory / "architecture.svg"),
@@ -179,25 +181,6 @@ def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
         validation_share=config.validation_share,
     )
     return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
-
-
-def _test_result(fields: Mapping[str, Any]) -> TestResult:
-    calibration = fields["calibration"]
-    return TestResult(
-        **{
-            **fields,
-            "interval": tuple(fields["interval"]),
-            "classes": tuple(ClassResult(**each) for each in fields["classes"]),
-            "confusion": tuple(tuple(row) for row in fields["confusion"]),
-            "calibration": calibration and _calibration(calibration),
-            "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
-        }
-    )
-
-
-def _calibration(fields: Mapping[str, Any]) -> Calibration:
-    bins = {name: tuple(Bin(**each) for each in fields[name]) for name in ("bins", "bins_scaled")}
-    return Calibration(**{**fields, **bins})
 
 
 def _statistics(findings: Findings) -> Section:
