@@ -76,7 +76,7 @@ def _stages(run: Run) -> dict[str, Any]:
 
 def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record) -> dict[str, Any]:
     """From the trials to the registered winner and the verdict on it."""
-    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     candidates = build_ensemble(run, found, visible, record)
     winner = rank_trials(run, candidates.trials, record)
     contest = hold_contest(run, candidates, winner, visible, record)
@@ -100,7 +100,7 @@ def _search(
     stop: threading.Event,
 ) -> tuple[list[Trial], list[Progress]]:
     """Run the engines side by side on one split and one clock; all their trials."""
-    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     deadline = time.monotonic() + run.config.budget_seconds
     watched, running = [], []
     with ExitStack() as stack:

@@ -42,7 +42,13 @@ def run(
         str | None, typer.Option(help="default, book, or one of an engine's own.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: cores]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Seed of the search; 'random' draws one.")
+    ] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of the split.")] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(help="Runs to start from, commas between; or 'past'.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,

@@ -66,7 +66,7 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
     with stoppable() as stop, Record(run) as record:
         data = stages.load_data(run, record)
         engines = stages.prepare_engines(run)
-        visible = data.search_data(config.seed, config.validation_share)
+        visible = data.search_data(config.split_seed, config.validation_share)
         deadline = time.monotonic() + config.budget_seconds
         with ThreadPoolExecutor(len(engines)) as threads:
             searches = [
@@ -89,7 +89,7 @@ def _finish(
     run: stages.Run, found: list[Trial], data: PreparedData, record: Record
 ) -> finish.Findings:
     """From the trials to the registered winner."""
-    visible = data.search_data(run.config.seed, run.config.validation_share)
+    visible = data.search_data(run.config.split_seed, run.config.validation_share)
     candidates = finish.build_ensemble(run, found, visible, record)
     winner = finish.rank(run, candidates.trials, record)
     contest = finish.hold_contest(run, candidates, winner, visible, record)

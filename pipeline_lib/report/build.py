@@ -114,7 +114,9 @@ def command(data: ReportData) -> str:
     words += ["--ensemble", str(config.ensemble)]
     if config.trials is not None:
         words += ["--trials", str(config.trials)]
-    return shlex.join([*words, "--seed", str(config.seed)])
+    if config.warm_start:
+        words += ["--warm-start", ",".join(config.warm_start)]
+    return shlex.join([*words, "--seed", str(config.seed), "--split-seed", str(config.split_seed)])
 
 
 def load_parts() -> None:

@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any]) -> ReportData:
-    config = RunConfig.parse(kept["config"])
+    config = RunConfig.of_record(kept["config"])
     run = Run(config, name, home)
     dataset = find(config.dataset)
     trials = [trial for engine in config.engines for trial in _trials(run, engine, kept["digest"])]
@@ -177,7 +177,7 @@ def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
         classes=dataset.classes,
         images=nowhere,
         labels=nowhere,
-        seed=config.seed,
+        seed=config.split_seed,
         validation_share=config.validation_share,
     )
     return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
