@@ -37,7 +37,7 @@ def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
     from pipeline_lib.data.prepared import prepare
     from pipeline_lib.evaluation import evaluate_once
     from pipeline_lib.ledger import Entry
-    from pipeline_lib.models import model_digest
+    from pipeline_lib.models import load_model, model_digest
     from pipeline_lib.selection.compare import best
     from pipeline_lib.sync import Begun
 
@@ -50,7 +50,7 @@ def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
         classes = prepared.dataset.classes
         digest = model_digest(trial.model)
         entry = Entry(home, prepared.sealed_test_set, trial.label, digest)
-        test = evaluate_once(entry, trial.model, classes)
+        test = evaluate_once(entry, load_model(trial.model), classes)
         found.append(
             {
                 "engine": engine,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline_lib.selection.calibration import Bin, expected_calibration_error, 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import nn
 
 CONFIDENCE = 0.95
 MISTAKES = 25
@@ -117,21 +119,20 @@ class TestResult:
         return found
 
 
-def figures_of(entry: Entry) -> TestResult | None:
+def read_figures(path: Path) -> TestResult | None:
     """The figures that a model has already; None where it was never measured on this test set.
 
     A file that cannot be read is as good as none: the model is measured again, which the ledger
     counts, rather than that a run ends after its search.
     """
     try:
-        known = entry.known()
-        return None if known is None else TestResult.from_json(known)
+        return TestResult.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def evaluate_once(
-    entry: Entry, model_directory: Path, classes: tuple[str, ...], temperature: float = 1.0
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float = 1.0
 ) -> TestResult:
     """Measure one chosen model on the test set; one that was measured before keeps its figures.
 
@@ -140,30 +141,28 @@ def evaluate_once(
 
     Args:
         entry: Which model and test set; says where the ledger is.
-        model_directory: Holds architecture.json and weights.safetensors.
+        network: The model: raw images (B, C, H, W) to logits (B, classes).
         classes: Names of the classes, by label.
         temperature: Divides the logits for the calibrated figures, above 0; fitted elsewhere.
     """
     entry.figures.parent.mkdir(parents=True, exist_ok=True)
     with locked(entry.figures.with_suffix(".lock")):  # another run may be measuring the same model
-        known = figures_of(entry)
+        known = read_figures(entry.figures)
         if known is not None:
             return known
-        result = _measure(entry, model_directory, classes, temperature)
+        result = _measure(entry, network, classes, temperature)
         entry.keep(result.as_json())
     return result
 
 
 def _measure(
-    entry: Entry, model_directory: Path, classes: tuple[str, ...], temperature: float
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float
 ) -> TestResult:
     import torch
 
-    from pipeline_lib.models import load_model
     from pipeline_lib.robustness import accuracy_when_perturbed
     from pipeline_lib.training.loop import predict
 
-    network = load_model(model_directory)
     reading = entry.write()
     images, labels = entry.test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
     pixels = torch.from_numpy(images)

@@ -173,18 +173,18 @@ def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) ->
 
     A winner that was measured before, by this run or another, keeps its figures.
     """
-    from pipeline_lib.evaluation import evaluate_once, figures_of
+    from pipeline_lib.evaluation import evaluate_once, read_figures
     from pipeline_lib.ledger import Entry
-    from pipeline_lib.models import model_digest
+    from pipeline_lib.models import load_model, model_digest
 
     winner = choice.winner
     assert winner.model is not None
     called = f"{run.name}/{winner.label}"
     entry = Entry(run.home, data.sealed_test_set, called, model_digest(winner.model))
-    result = figures_of(entry)
+    result = read_figures(entry.figures)
     if result is None and not choice.untested:
-        temperature = choice.contest.temperature
-        result = evaluate_once(entry, winner.model, data.dataset.classes, temperature)
+        network, temperature = load_model(winner.model), choice.contest.temperature
+        result = evaluate_once(entry, network, data.dataset.classes, temperature)
         if result.reading > 1:
             warning = "This was reading %d of this test set: the figure is no longer untouched"
             _log.warning(warning, result.reading)

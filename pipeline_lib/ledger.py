@@ -31,15 +31,7 @@ class Entry:
     @property
     def figures(self) -> Path:
         """The file that keeps what the evaluation gave."""
-        name = f"{self.test_set.digest[:_SHORT]}-{self.digest[:_SHORT]}.json"
-        return self.home.test_figures / name
-
-    def known(self) -> dict[str, Any] | None:
-        """The figures that this model has already; None where it has none."""
-        if not self.figures.exists():
-            return None
-        known: dict[str, Any] = json.loads(self.figures.read_text(encoding="utf-8"))
-        return known
+        return figures(self.home, self.test_set.digest, self.digest)
 
     def keep(self, figures: Mapping[str, Any]) -> None:
         """Keep what the evaluation gave, for whoever asks for this model again."""
@@ -62,6 +54,11 @@ class Entry:
             os.fsync(file.fileno())
             file.seek(0)
             return sum(json.loads(each)["digest"] == self.test_set.digest for each in file)
+
+
+def figures(home: Home, data: str, model: str) -> Path:
+    """The file of the figures of a model on a test set, by the digests of both."""
+    return home.test_figures / f"{data[:_SHORT]}-{model[:_SHORT]}.json"
 
 
 def readings(home: Home, digest: str) -> list[Mapping[str, Any]]:

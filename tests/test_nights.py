@@ -135,14 +135,17 @@ def test_five_nights_search_anew_and_keep_the_best(nights: tuple[Home, list[Nigh
     assert all(proposed)
     assert sum(map(len, proposed)) == len(set().union(*proposed))
 
-    past: list[Any] = []
+    record: dict[Any, float] = {}  # of each configuration tried so far, its best accuracy
     for night in found:
-        ranked = sorted(past, key=lambda trial: -trial.val_accuracy)
-        best = list(dict.fromkeys(tuple(trial.configuration.items()) for trial in ranked))[:3]
-        first = [tuple(trial.configuration.items()) for trial in night.searched[: len(best)]]
-        assert first == best
-        assert all("night-" in trial.notes["from"] for trial in night.searched[: len(best)])
-        past += night.outcome.trials
+        known = [trial for trial in night.searched if "from" in trial.notes]
+        taken = [tuple(trial.configuration.items()) for trial in known]
+        assert [record[each] for each in taken] == sorted(record.values(), reverse=True)[:3]
+        assert len(set(taken)) == len(taken)
+        assert known == night.searched[: len(known)]
+        assert all("night-" in trial.notes["from"] for trial in known)
+        for trial in night.outcome.trials:
+            key, accuracy = tuple(trial.configuration.items()), trial.val_accuracy or 0.0
+            record[key] = max(accuracy, record.get(key, 0.0))
 
     reigning = [night.reigning for night in found]
     assert reigning == sorted(reigning)

@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that is champion, and what was written down when it was registered."""
+    """A version that is or may become champion, and what was written down when it was made."""
 
     version: int
     run_id: str
@@ -58,6 +58,18 @@ def champion(home: Home, dataset: str) -> Champion | None:
     return Champion(version, found.run_id or "", found.tags)
 
 
+def promotable(home: Home, dataset: str, version: int | None) -> Champion:
+    """The version that may become champion; without one, the challenger.
+
+    Raises:
+        ModelError: There is no such version, or it is champion already.
+    """
+    with _alone(home, dataset) as (client, name):
+        number = _promotable(client, name, version)
+        found = client.get_model_version(name, str(number))
+        return Champion(number, found.run_id or "", found.tags)
+
+
 def promote(
     home: Home, dataset: str, version: int | None, why: str, by: str | None = None
 ) -> Event:
@@ -67,18 +79,7 @@ def promote(
         ModelError: There is no such version, or it is champion already.
     """
     with _alone(home, dataset) as (client, name):
-        aliases = _aliases(client, name)
-        if version is None:
-            version = aliases.get(CHALLENGER)
-        if version is None:
-            remedy = "name a version, or `automl run` one"
-            raise ModelError("challenger", f"of {name} is not there", remedy=remedy)
-        if version not in _versions(client, name):
-            known = ", ".join(map(str, _versions(client, name))) or "none"
-            remedy = f"versions of {name}: {known}"
-            raise ModelError("version", "is not registered", value=version, remedy=remedy)
-        if version == aliases.get(CHAMPION):
-            raise ModelError("version", f"of {name} is champion already", value=version)
+        version = _promotable(client, name, version)
         return _enthrone(client, name, version, "promote", (by or _person(), why))
 
 
@@ -115,6 +116,22 @@ def history(home: Home, dataset: str) -> list[Event]:
     if not _has_store(home):
         return []
     return _events(open_store(home).client, model_name(dataset))
+
+
+def _promotable(client: MlflowClient, name: str, version: int | None) -> int:
+    aliases = _aliases(client, name)
+    if version is None:
+        version = aliases.get(CHALLENGER)
+    if version is None:
+        remedy = "name a version, or `automl run` one"
+        raise ModelError("challenger", f"of {name} is not there", remedy=remedy)
+    if version not in _versions(client, name):
+        known = ", ".join(map(str, _versions(client, name))) or "none"
+        remedy = f"versions of {name}: {known}"
+        raise ModelError("version", "is not registered", value=version, remedy=remedy)
+    if version == aliases.get(CHAMPION):
+        raise ModelError("version", f"of {name} is champion already", value=version)
+    return version
 
 
 def _enthrone(

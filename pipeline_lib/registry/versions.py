@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the version that is used
 CHALLENGER = "challenger"  # the last winner that did not become champion
-MODEL_TAG = "model_digest"
-"""Tag of a model version: the digest of its network, by which its test figures are found."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -41,6 +39,7 @@ class Classifier:
     shape: tuple[int, int, int]  # C, H, W
     classes: tuple[str, ...]
     dataset: str
+    digest: str  # of its files
 
 
 @dataclass(frozen=True)
@@ -131,12 +130,18 @@ def load_champion(home: Home, uri: str) -> Classifier:
         return _classifier(f"models:/{name}/{number}", files)
 
 
+def record_test(home: Home, dataset: str, version: int, accuracy: float) -> None:
+    """Tag a version with the accuracy that it was measured at after it was registered."""
+    tag = "test_accuracy", f"{accuracy:.4f}"
+    open_store(home).client.set_model_version_tag(model_name(dataset), str(version), *tag)
+
+
 def _classifier(uri: str, files: Path) -> Classifier:
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
     from yaml import YAMLError
 
-    from pipeline_lib.models import load_model
+    from pipeline_lib.models import load_model, model_digest
 
     try:
         described = Model.load(str(files)).metadata or {}
@@ -146,6 +151,7 @@ def _classifier(uri: str, files: Path) -> Classifier:
             shape=tuple(described["shape"]),
             classes=tuple(described["classes"]),
             dataset=described["dataset"],
+            digest=model_digest(files / "artifacts" / _FOLDER),
         )
     except (MlflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__
@@ -188,8 +194,6 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
 def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candidate) -> int:
     from mlflow.exceptions import MlflowException
 
-    from pipeline_lib.models import model_digest
-
     try:
         store.client.create_registered_model(
             name,
@@ -205,7 +209,6 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
         model.artifact_location,
         model.source_run_id,
         tags={
-            MODEL_TAG: model_digest(candidate.directory),
             **{key: f"{value:.4f}" for key, value in candidate.metrics.items()},
             **candidate.tags,
         },

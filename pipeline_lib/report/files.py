@@ -19,10 +19,10 @@ from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import EngineUnavailable, UserError
-from pipeline_lib.evaluation import TestResult
+from pipeline_lib.evaluation import TestResult, read_figures
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import readings
+from pipeline_lib.ledger import figures, readings
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
@@ -142,7 +142,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         problem = f"the study of {name!r} no longer holds its winner"
         raise UserError("report", problem, remedy=remedy)
     untested = test.get("untested", "")
-    result = None if untested else TestResult.from_json(test)
+    result = _tested_since(home, winners[0], kept) if untested else TestResult.from_json(test)
     directory = run.directory
     return ReportData(
         name=name,
@@ -153,7 +153,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         trials=tuple(trials),
         winner=winners[0],
         test=result,
-        untested=untested,
+        untested="" if result else untested,
         readings=tuple(readings(home, kept["digest"])),
         model=kept["model"],
         architecture_svg=_text(directory / "architecture.svg"),
@@ -164,6 +164,15 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         statistics=_section(kept["statistics"]),
         ensemble=_ensemble(run),
     )
+
+
+def _tested_since(home: Home, winner: Trial, kept: Mapping[str, Any]) -> TestResult | None:
+    """What `automl promote`, or another run that found the same model, measured later."""
+    from pipeline_lib.models import WEIGHTS, model_digest
+
+    if winner.model is None or not (winner.model / WEIGHTS).is_file():
+        return None  # `automl gc` removed it
+    return read_figures(figures(home, kept["digest"], model_digest(winner.model)))
 
 
 def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
