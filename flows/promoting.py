@@ -22,12 +22,8 @@ def promote_by_hand(home: Home, dataset: str, version: int | None, why: str, *, 
     typer.echo(candidacy.sentence())
     if not yes and candidacy.champion is not None:
         _ask(candidacy)
-    event, test = crown(home, candidacy, why)
-    low, high = test.interval
-    typer.echo(
-        f"Test accuracy {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), reading "
-        f"{test.reading} of this test set"
-    )
+    event, worth = crown(home, candidacy, why)
+    typer.echo(worth)
     print_promotion(home, dataset, event)
 
 

@@ -181,7 +181,8 @@ def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) ->
     assert winner.model is not None
     called = f"{run.name}/{winner.label}"
     entry = Entry(run.home, data.sealed_test_set, called, model_digest(winner.model))
-    result = read_figures(entry.figures)
+    path = run.directory / "test.json"
+    result = read_figures(path if entry.is_of_old else entry.figures)
     if result is None and not choice.untested:
         network, temperature = load_model(winner.model), choice.contest.temperature
         result = evaluate_once(entry, network, data.dataset.classes, temperature)
@@ -190,7 +191,6 @@ def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) ->
             _log.warning(warning, result.reading)
     elif result is None:
         _log.info("The test set stays closed: %s", choice.untested)
-    path = run.directory / "test.json"
     said = result.as_json() if result else {"untested": choice.untested}
     write_whole(path, json.dumps(said, indent=1) + "\n")
     record.recorder.log_artifact(path)
@@ -203,7 +203,7 @@ def register(
 ) -> Registration:
     """Register the winner as challenger, and make it champion if that was decided."""
     from pipeline_lib.registry.promotion import promote_over
-    from pipeline_lib.registry.versions import Candidate, model_name
+    from pipeline_lib.registry.versions import TEST_TAG, Candidate, model_name
     from pipeline_lib.registry.versions import register as register_version
 
     winner, contest, decision = choice.winner, choice.contest, choice.decision
@@ -212,7 +212,7 @@ def register(
     address = f"models:/{model_name(dataset)}"
     if before is not None and contest.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
-    tested = {"test_accuracy": test.accuracy} if test else {}
+    tested = {TEST_TAG: test.accuracy} if test else {}
     version = register_version(
         run.home,
         Candidate(

@@ -33,6 +33,14 @@ class Entry:
         """The file that keeps what the evaluation gave."""
         return figures(self.home, self.test_set.digest, self.digest)
 
+    @property
+    def is_of_old(self) -> bool:
+        """Whether this model was the last that its run measured, before models had digests here."""
+        run = self.model.rpartition("/")[0]
+        lines = readings(self.home, self.test_set.digest)
+        own = [line for line in lines if line["model"].rpartition("/")[0] == run]
+        return bool(own) and own[-1]["model"] == self.model and "model_digest" not in own[-1]
+
     def keep(self, figures: Mapping[str, Any]) -> None:
         """Keep what the evaluation gave, for whoever asks for this model again."""
         write_whole(self.figures, json.dumps(figures, indent=1) + "\n")

@@ -13,8 +13,21 @@ from pipeline_lib.data.prepared import PreparedData, Split, prepare
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.ledger import Entry
-from pipeline_lib.registry.promotion import Champion, Event, champion, promotable, promote
-from pipeline_lib.registry.versions import Classifier, load_champion, model_name, record_test
+from pipeline_lib.registry.promotion import (
+    Champion,
+    Event,
+    champion,
+    check_champion,
+    promotable,
+    promote,
+)
+from pipeline_lib.registry.versions import (
+    TEST_TAG,
+    Classifier,
+    load_champion,
+    model_name,
+    record_test,
+)
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.contest import SPLIT_TAG
 from pipeline_lib.selection.statistics import Comparison, compare_all
@@ -24,8 +37,6 @@ from pipeline_lib.tracking.recorder import CONFIGURATION
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-    from pipeline_lib.evaluation import TestResult
 
 
 @dataclass(frozen=True)
@@ -97,26 +108,38 @@ def weigh(
     return replace(found, comparison=comparison)
 
 
-def crown(home: Home, candidacy: Candidacy, why: str) -> tuple[Event, TestResult]:
+def crown(home: Home, candidacy: Candidacy, why: str) -> tuple[Event, str]:
     """Measure the version on the test set, unless it was before, and make it champion.
+
+    Returns what happened, and what the version is worth on the test set, in words.
 
     Raises:
         ModelError: Another version became champion since they were compared.
     """
-    from pipeline_lib.evaluation import evaluate_once
-
     dataset, number = candidacy.dataset, candidacy.version.version
-    before = candidacy.champion.version if candidacy.champion else None
-    now = champion(home, dataset)
-    if (now.version if now else None) != before:
-        problem = "was promoted meanwhile: what was compared is champion no more"
-        raise ModelError("champion", problem, value=now.version if now else None)
-    classifier, data = candidacy.classifier, candidacy.data
-    called = f"{model_name(dataset)}/{number}"
-    entry = Entry(home, data.sealed_test_set, called, classifier.digest)
+    met = candidacy.champion.version if candidacy.champion else None
+    check_champion(home, dataset, met)  # a person may have thought about it for long
+    worth = _measured(home, candidacy)
+    return promote(home, dataset, number, why, met=met), worth
+
+
+def _measured(home: Home, candidacy: Candidacy) -> str:
+    """What the version is worth on the test set, which is opened if it never was for it."""
+    from pipeline_lib.evaluation import evaluate_once, read_figures
+
+    dataset, version = candidacy.dataset, candidacy.version
+    classifier, test_set = candidacy.classifier, candidacy.data.sealed_test_set
+    called = f"{model_name(dataset)}/{version.version}"
+    entry = Entry(home, test_set, called, classifier.digest)
+    if TEST_TAG in version.tags and read_figures(entry.figures) is None:
+        return f"Test accuracy {float(version.tags[TEST_TAG]):.2%}, as it was registered"
     test = evaluate_once(entry, classifier.module, classifier.classes, candidacy.temperature)
-    record_test(home, dataset, number, test.accuracy)
-    return promote(home, dataset, number, why), test
+    record_test(home, dataset, version.version, test.accuracy)
+    low, high = test.interval
+    return (
+        f"Test accuracy {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), reading "
+        f"{test.reading} of this test set"
+    )
 
 
 def _called(version: Champion) -> str:

@@ -28,11 +28,11 @@ ARCHITECTURE = design(
 SHARE = 0.2
 
 
-def chance_networks(data: PreparedData, directory: Path) -> list[Trial]:
-    """Three networks with chance weights, the least accurate on validation images first."""
+def chance_networks(data: PreparedData, directory: Path, count: int = 3) -> list[Trial]:
+    """Networks with chance weights, the least accurate on validation images first."""
     split = TrainingData.of(data.search_data(0, SHARE).load())
     made = []
-    for seed in range(3):
+    for seed in range(count):
         place = directory / str(seed)
         torch.manual_seed(seed)
         save_model(build_model(ARCHITECTURE), ARCHITECTURE, place)

@@ -14,6 +14,7 @@ from house import House, chance_networks
 from pipeline_lib import finish
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.home import Home
+from pipeline_lib.ledger import readings
 from pipeline_lib.registry.promotion import champion, promote_over
 from pipeline_lib.tracking import open_store
 from pipeline_lib.trial import Trial
@@ -83,6 +84,22 @@ def test_no_model_is_measured_twice_whichever_run_it_wins(
     _, other = house.end("other", networks[1], test="never")
     assert first.test == same.test == other.test is not None
     assert house.evaluations == 1
+
+
+def test_a_model_that_an_older_version_measured_keeps_what_its_run_wrote(
+    house: House, networks: list[Trial]
+) -> None:
+    _, first = house.end("old", networks[1])
+    for path in house.home.test_figures.glob("*.json"):
+        path.unlink()
+    entry = {**readings(house.home, house.data.digest)[0]}
+    del entry["model_digest"]
+    house.home.ledger.write_text(json.dumps(entry) + "\n")
+    _, again = house.end("old", networks[1], test="always")
+    assert again.test == first.test is not None
+    assert house.evaluations == 1
+    _, other = house.end("old", networks[2], test="always")
+    assert other.test not in (None, first.test)
 
 
 def test_a_continued_run_shows_no_figures_of_an_earlier_winner(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _TAG = "automl.promotion."  # and the time: one tag of a model version for each event
+ANY = 0
+"""Whoever is champion; versions count from 1."""
 _LONGEST_REASON = 1000  # characters
 
 
@@ -70,16 +72,41 @@ def promotable(home: Home, dataset: str, version: int | None) -> Champion:
         return Champion(number, found.run_id or "", found.tags)
 
 
-def promote(
-    home: Home, dataset: str, version: int | None, why: str, by: str | None = None
-) -> Event:
-    """Make a version champion, whatever stands against it; without one, the challenger.
+def check_champion(home: Home, dataset: str, met: int | None) -> None:
+    """Whether the champion is still the version that something was compared with.
 
     Raises:
-        ModelError: There is no such version, or it is champion already.
+        ModelError: It is another by now.
+    """
+    with _alone(home, dataset) as (client, name):
+        _check_champion(client, name, met)
+
+
+def promote(
+    home: Home,
+    dataset: str,
+    version: int | None,
+    why: str,
+    by: str | None = None,
+    met: int | None = ANY,
+) -> Event:
+    """Make a version champion; without one, the challenger.
+
+    Args:
+        home: Where the registry is.
+        dataset: Whose versions.
+        version: Which one.
+        why: Kept in the history.
+        by: Who says so; None: the person at this machine.
+        met: The champion that it was compared with, None: there was none; `ANY`: whoever it is.
+
+    Raises:
+        ModelError: There is no such version, it is champion already, or the champion is another.
     """
     with _alone(home, dataset) as (client, name):
         version = _promotable(client, name, version)
+        if met != ANY:
+            _check_champion(client, name, met)
         return _enthrone(client, name, version, "promote", (by or _person(), why))
 
 
@@ -116,6 +143,14 @@ def history(home: Home, dataset: str) -> list[Event]:
     if not _has_store(home):
         return []
     return _events(open_store(home).client, model_name(dataset))
+
+
+def _check_champion(client: MlflowClient, name: str, met: int | None) -> None:
+    now = _aliases(client, name).get(CHAMPION)
+    if now != met:
+        problem = f"of {name} became version {now} meanwhile"
+        remedy = "ask again: the comparison was with another"
+        raise ModelError("champion", problem, remedy=remedy)
 
 
 def _promotable(client: MlflowClient, name: str, version: int | None) -> int:

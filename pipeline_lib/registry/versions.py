@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the version that is used
 CHALLENGER = "challenger"  # the last winner that did not become champion
+TEST_TAG = "test_accuracy"
+"""Tag of a model version that was measured on the test set."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -132,8 +134,8 @@ def load_champion(home: Home, uri: str) -> Classifier:
 
 def record_test(home: Home, dataset: str, version: int, accuracy: float) -> None:
     """Tag a version with the accuracy that it was measured at after it was registered."""
-    tag = "test_accuracy", f"{accuracy:.4f}"
-    open_store(home).client.set_model_version_tag(model_name(dataset), str(version), *tag)
+    client, value = open_store(home).client, f"{accuracy:.4f}"
+    client.set_model_version_tag(model_name(dataset), str(version), TEST_TAG, value)
 
 
 def _classifier(uri: str, files: Path) -> Classifier:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from house import House, chance_networks
+from small_mnist import prepare_small, small_dataset
 
 from flows.cli import main
+from pipeline_lib.data import catalogue
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
@@ -25,18 +27,16 @@ BEST, WORSE, ELSEWHERE = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def house(
-    mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+def house(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The champion, version 1; one that is far worse; and one that was chosen on another split."""
     root = tmp_path_factory.mktemp("promoting")
     home = Home(root / "home")
-    home.root.mkdir()
-    home.data.symlink_to(test_home.data)
-    worst, middle, best = chance_networks(mnist, root)
-    house = House(home, mnist)
+    small = prepare_small(mnist, home)
+    worst, middle, *_, best = chance_networks(small, root, count=12)
+    house = House(home, small)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "mnist": small_dataset()})
         house.end("best", best)
         house.end("worse", worst, promote="never")
         house.end("elsewhere", middle, promote="never", split_seed=1)
@@ -53,13 +53,11 @@ def typed(
         command = ["automl", "promote", "mnist", *words, "--home", str(house.home.root)]
         monkeypatch.setattr(sys, "argv", command)
         keyboard, terminal = pty.openpty()
-        if answer is None:
-            monkeypatch.setattr(sys, "stdin", io.StringIO())
-        else:
-            os.write(keyboard, f"{answer}\n".encode())
-            monkeypatch.setattr(sys, "stdin", os.fdopen(terminal))
-        with pytest.raises(SystemExit) as ended:
+        os.write(keyboard, f"{answer}\n".encode())
+        with os.fdopen(terminal) as stdin, pytest.raises(SystemExit) as ended:
+            monkeypatch.setattr(sys, "stdin", io.StringIO() if answer is None else stdin)
             main()
+        os.close(keyboard)
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 
@@ -71,6 +69,11 @@ def standing(house: House) -> tuple[int, int]:
     reigning = champion(house.home, "mnist")
     assert reigning is not None
     return reigning.version, house.evaluations
+
+
+def version_tags(house: House, version: int) -> dict[str, str]:
+    client = open_store(house.home).client
+    return dict(client.get_model_version("automl-mnist", str(version)).tags)
 
 
 def test_a_worse_version_is_refused_where_nobody_can_be_asked(house, typed) -> None:
@@ -111,10 +114,15 @@ def test_a_version_is_measured_when_it_becomes_champion_and_never_again(house, t
     code, out, _ = typed(str(WORSE), "--yes")
     assert code == 0
     assert standing(house) == (WORSE, 2)
-    version = open_store(house.home).client.get_model_version("automl-mnist", str(WORSE))
-    assert f"{float(version.tags['test_accuracy']):.2%}" in out
+    assert f"{float(version_tags(house, WORSE)['test_accuracy']):.2%}" in out
 
-    code, _, _ = typed(str(BEST), answer="y")
+    for path in house.home.test_figures.glob("*.json"):
+        path.rename(path.with_suffix(".lost"))
+    code, out_of_tag, _ = typed(str(BEST), answer="y")
+    assert f"{float(version_tags(house, BEST)['test_accuracy']):.2%}" in out_of_tag
+    assert standing(house) == (BEST, 2)
+    for path in house.home.test_figures.glob("*.lost"):
+        path.rename(path.with_suffix(".json"))
     assert code == 0
     code, again, _ = typed(str(WORSE), "--yes")
     assert standing(house) == (WORSE, 2)
