@@ -18,6 +18,7 @@ from pipeline_lib.ledger import readings
 from pipeline_lib.registry.promotion import champion, promote_over
 from pipeline_lib.tracking import open_store
 from pipeline_lib.trial import Trial
+from pipeline_lib.verdict import verdict
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,7 @@ def test_the_set_is_opened_for_a_winner_that_becomes_champion_and_for_no_other(
     said = finish.summary(run, worse)
     assert json.loads(json.dumps(said))["winner"]["test_accuracy"] is None
     assert said["untested"] == worse.untested != ""
+    assert f"{worse.untested}." in verdict(run, worse)
     assert house.metrics("worse").keys() == {"val_accuracy"}
     version = open_store(house.home).client.get_model_version(
         "automl-mnist", str(worse.registration.version)
