@@ -26,7 +26,7 @@ def measure(bench: Bench, size: Size) -> Result:
     """One cold run; then each engine's best and the best ensemble on the test set, as it is here.
 
     The run reads the test set once, for its winner. The others were chosen by validation accuracy
-    alone, before that; their readings come second in the ledger of a home that ends here.
+    alone, before that; they come after it in the ledger of a home that ends here.
     """
     with cold_home(bench.home) as cold:
         run = cold_run_at(cold, size.budget, size.seed)
@@ -36,6 +36,8 @@ def measure(bench: Bench, size: Size) -> Result:
 def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
     from pipeline_lib.data.prepared import prepare
     from pipeline_lib.evaluation import evaluate_once
+    from pipeline_lib.ledger import Entry
+    from pipeline_lib.models import load_model, model_digest
     from pipeline_lib.selection.compare import best
     from pipeline_lib.sync import Begun
 
@@ -46,7 +48,9 @@ def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
         if trial is None or trial.model is None:
             continue
         classes = prepared.dataset.classes
-        test = evaluate_once(trial.model, prepared.sealed_test_set, classes, home, trial.label)
+        digest = model_digest(trial.model)
+        entry = Entry(home, prepared.sealed_test_set, trial.label, digest)
+        test = evaluate_once(entry, load_model(trial.model), classes)
         found.append(
             {
                 "engine": engine,

@@ -1,4 +1,4 @@
-"""The flow `automl`: data, searches, comparison, drawing, one test, registration, report."""
+"""The flow `automl`: data, searches, comparison, decision, drawing, test, registration, report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipeline_lib.record import Record
 from pipeline_lib.run import Run, made_up_name
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
-from tasks.compare import build_ensemble, hold_contest, rank_trials
+from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
 from tasks.data import load_data
 from tasks.display import showing
 from tasks.draw import draw_winner
@@ -55,7 +55,7 @@ def _study_name() -> str:
 )
 @takes_the_configuration
 def automl(config: RunConfig) -> dict[str, Any]:
-    """Find the best classifier of a data set within a budget, and measure it once."""
+    """Find the best classifier of a data set within a budget, and measure a champion once."""
     logging.getLogger("automl").setLevel(logging.INFO)
     return _stages(Run.begin(config, Home.from_environment(), config.name or flow_run.name))
 
@@ -76,14 +76,15 @@ def _stages(run: Run) -> dict[str, Any]:
 
 def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record) -> dict[str, Any]:
     """From the trials to the registered winner and the verdict on it."""
-    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     candidates = build_ensemble(run, found, visible, record)
     winner = rank_trials(run, candidates.trials, record)
     contest = hold_contest(run, candidates, winner, visible, record)
+    choice = decide(run, winner, contest)
     drawing = draw_winner(run, winner, visible, record)
-    test = evaluate_winner(run, winner, prepared, contest, record)
-    registration = register(run, winner, prepared, contest, test, record)
-    findings = Findings(candidates.trials, winner, contest, test, registration)
+    test = evaluate_winner(run, choice, prepared, record)
+    registration = register(run, choice, prepared, test, record)
+    findings = Findings(candidates.trials, choice, test, registration)
     return {
         **report(run, findings, visible, record),
         "leaderboard": str(run.directory / "leaderboard.csv"),
@@ -99,7 +100,7 @@ def _search(
     stop: threading.Event,
 ) -> tuple[list[Trial], list[Progress]]:
     """Run the engines side by side on one split and one clock; all their trials."""
-    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     deadline = time.monotonic() + run.config.budget_seconds
     watched, running = [], []
     with ExitStack() as stack:

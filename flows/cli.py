@@ -42,10 +42,13 @@ def run(
         str | None, typer.Option(help="default, book, or one of an engine's own.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Trials at a time. [default: cores]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Of the search; 'random' draws one.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of the split.")] = None,
+    warm_start: Annotated[str | None, typer.Option(help="Runs to start from, or 'past'.")] = None,
     name: Annotated[str | None, typer.Option(help="Study; an existing one is continued.")] = None,
     data: Annotated[str | None, typer.Option(help="Directory in torchvision's layout.")] = None,
     promote: Annotated[str | None, typer.Option(help="significant, better or never.")] = None,
+    test: Annotated[str | None, typer.Option(help="promotion, always or never.")] = None,
     validation_folds: Annotated[
         int | None, typer.Option(help="Train the best again on so many folds, to compare them.")
     ] = None,
@@ -56,7 +59,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Search, compare, test once, register: the flow of the deployments, in this terminal."""
+    """Search, compare, decide, test, register: the flow of the deployments, in this terminal."""
     options = locals().copy()
     from flows.running import run_here
 
@@ -179,16 +182,15 @@ def promote(
     dataset: Annotated[str, typer.Argument(help="A data set of the catalogue.")],
     version: Annotated[int | None, typer.Argument(help="[default: the challenger]")] = None,
     why: Annotated[str, typer.Option(help="Kept in the history.")] = "by hand",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Make a registered version champion, and show who was."""
-    from flows.listings import print_promotion
+    """Compare a registered version with the champion, ask, and make it champion."""
+    from flows.promoting import promote_by_hand
     from pipeline_lib.home import Home
-    from pipeline_lib.registry.promotion import promote as make_champion
 
     _use_home(home)
-    here, name = Home.from_environment(), _known(dataset)
-    print_promotion(here, name, make_champion(here, name, version, why))
+    promote_by_hand(Home.from_environment(), _known(dataset), version, why, yes=yes)
 
 
 @app.command()

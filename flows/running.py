@@ -40,6 +40,10 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
 
         check_data(config)
     home = Home.from_environment()
+    if config.warm_start:
+        from pipeline_lib.warm_start import settle
+
+        settle(config, home, config.name or "")  # says what is wrong before anything is started
     home.ensure_writable()
     os.environ.update(_QUIET_PREFECT)
     server = LocalServer(home)  # Never released: Prefect sends its last lines as the process ends.

@@ -18,6 +18,7 @@ from pipeline_lib.notification import resolve
 
 Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]
+Test = Literal["promotion", "always", "never"]
 SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
 """Search spaces by engine. `default` and `book` are known to both."""
 
@@ -68,8 +69,20 @@ class RunConfig(BaseModel):
     search_space_updates: tuple[dict[str, Any], ...] = Field(
         (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0, description="Reaches split, sampler, initialisation, shuffling and augmentation."
+    seed: Annotated[int, Field(ge=0, lt=2**32)] | Literal["random"] = Field(
+        0,
+        description="Seed of the search: sampler, initialisation, shuffling, augmentation; "
+        "'random' draws one for each run.",
+    )
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        0,
+        description="Seed of the split into training and validation images; models are compared "
+        "with a champion of the same split only.",
+    )
+    warm_start: tuple[str, ...] = Field(
+        (),
+        description="Runs whose best configurations are tried first; 'past': the latest of the "
+        "same data, split and search space.",
     )
     name: str | None = Field(
         None, description="Name of the study; an existing one is continued. None makes one up."
@@ -95,6 +108,11 @@ class RunConfig(BaseModel):
     promote: Promote = Field(
         "significant",
         description="When the winner replaces the champion: shown to be better, better, or never.",
+    )
+    test: Test = Field(
+        "promotion",
+        description="When the test set is opened for the winner: if it is to become champion, "
+        "always, or never; no model is measured on it twice.",
     )
     notify: str | None = Field(
         None,
@@ -124,6 +142,15 @@ class RunConfig(BaseModel):
         except ValidationError as error:
             raise _explain(error) from error
 
+    @classmethod
+    def of_record(cls, fields: Mapping[str, Any]) -> RunConfig:
+        """The configuration that a record holds; an older one has one seed for search and split.
+
+        Raises:
+            ConfigurationError: As `parse`.
+        """
+        return cls.parse({"split_seed": fields.get("seed", 0), **fields})
+
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: str) -> str:
@@ -151,6 +178,15 @@ class RunConfig(BaseModel):
     def _plain_name(cls, value: str | None) -> str | None:
         return value if value is None else plain_name(value)
 
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """A text holds names with commas between."""
+        names = value.split(",") if isinstance(value, str) else value
+        if isinstance(names, list | tuple):
+            return tuple(plain_name(str(name).strip(), "warm_start") for name in names)
+        return names
+
     @field_validator("notify")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
@@ -169,7 +205,7 @@ class RunConfig(BaseModel):
         return tuple(SPACES) if self.engine == "all" else (self.engine,)
 
 
-def plain_name(value: str) -> str:
+def plain_name(value: str, field: str = "name") -> str:
     """The name of a run, when it can be the name of a directory and of nothing else.
 
     Raises:
@@ -177,7 +213,7 @@ def plain_name(value: str) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
         remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
-        raise ConfigurationError("name", "is not a plain name", value=value, remedy=remedy)
+        raise ConfigurationError(field, "is not a plain name", value=value, remedy=remedy)
     return value
 
 
@@ -215,7 +251,7 @@ def parse_seconds(text: str, field: str = "budget") -> float:
 
 def _explain(error: ValidationError) -> ConfigurationError:
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "configuration"
+    field = str(first["loc"][0]) if first["loc"] else "configuration"
     value = first.get("input")
     if first["type"] == "extra_forbidden":
         return _unknown_field(field)

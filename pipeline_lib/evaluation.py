@@ -1,25 +1,23 @@
-"""The only reader of a test set, and the ledger of its readings."""
+"""The only reader of a test set: it measures a model once and keeps the figures."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.data.prepared import SealedTestSet
 from pipeline_lib.files import locked
-from pipeline_lib.home import Home
+from pipeline_lib.ledger import Entry
 from pipeline_lib.selection.calibration import Bin, expected_calibration_error, reliability
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import nn
 
 CONFIDENCE = 0.95
 MISTAKES = 25
@@ -45,6 +43,12 @@ class Calibration:
     error_scaled: float
     bins: tuple[Bin, ...]  # reliability, by confidence
     bins_scaled: tuple[Bin, ...]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Calibration:
+        """The calibration of which these are the values."""
+        bins = {key: tuple(Bin(**each) for each in fields[key]) for key in ("bins", "bins_scaled")}
+        return cls(**{**fields, **bins})
 
     def sentence(self) -> str:
         """Both errors, in words."""
@@ -86,6 +90,21 @@ class TestResult:
         """Plain values for a JSON file."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> TestResult:
+        """The result that `as_json` gave these values."""
+        calibration = fields["calibration"]
+        return cls(
+            **{
+                **fields,
+                "interval": tuple(fields["interval"]),
+                "classes": tuple(ClassResult(**each) for each in fields["classes"]),
+                "confusion": tuple(tuple(row) for row in fields["confusion"]),
+                "calibration": calibration and Calibration.from_json(calibration),
+                "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
+            }
+        )
+
     def metrics(self) -> dict[str, float]:
         """The numbers to record of a run, by name."""
         low, high = self.interval
@@ -101,35 +120,52 @@ class TestResult:
         return found
 
 
-def evaluate_once(
-    model_directory: Path,
-    test_set: SealedTestSet,
-    classes: tuple[str, ...],
-    home: Home,
-    model: str,
-    temperature: float = 1.0,
-) -> TestResult:
-    """Open the test set, measure one chosen model, and write the reading into the ledger.
+def read_figures(path: Path) -> TestResult | None:
+    """The figures that a model has already; None where it was never measured on this test set.
 
-    The ledger entry is durable before the first image is read: a reading that crashes counts.
+    A file that cannot be read is as good as none: the model is measured again, which the ledger
+    counts, rather than that a run ends after its search.
+    """
+    try:
+        return TestResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def evaluate_once(
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float = 1.0
+) -> TestResult:
+    """Measure one chosen model on the test set; one that was measured before keeps its figures.
+
+    The ledger's line is durable before the first image is read: an evaluation that crashes counts,
+    and as it left no figures, the next one is another line.
 
     Args:
-        model_directory: Holds architecture.json and weights.safetensors.
-        test_set: The sealed test set of the data set that was searched.
+        entry: Which model and test set; says where the ledger is.
+        network: The model: raw images (B, C, H, W) to logits (B, classes).
         classes: Names of the classes, by label.
-        home: Where the ledger is.
-        model: What the model is called in the ledger, such as `mnist-0412/optuna-0041`.
         temperature: Divides the logits for the calibrated figures, above 0; fitted elsewhere.
     """
+    entry.figures.parent.mkdir(parents=True, exist_ok=True)
+    with locked(entry.figures.with_suffix(".lock")):  # another run may be measuring the same model
+        known = read_figures(entry.figures)
+        if known is not None:
+            return known
+        result = _measure(entry, network, classes, temperature)
+        entry.keep(result.as_json())
+    return result
+
+
+def _measure(
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float
+) -> TestResult:
     import torch
 
-    from pipeline_lib.models import load_model
     from pipeline_lib.robustness import accuracy_when_perturbed
     from pipeline_lib.training.loop import predict
 
-    network = load_model(model_directory)
-    reading = _enter(home.ledger, test_set, model)
-    images, labels = test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
+    reading = entry.write()
+    images, labels = entry.test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
     pixels = torch.from_numpy(images)
     logits = predict(network, pixels).numpy()  # (N, classes)
     return replace(
@@ -219,28 +255,3 @@ def _png(image: npt.NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
-
-
-def readings(home: Home, digest: str) -> list[Mapping[str, Any]]:
-    """The ledger's entries for one data set, oldest first."""
-    if not home.ledger.exists():
-        return []
-    lines = home.ledger.read_text().splitlines()
-    return [entry for entry in map(json.loads, lines) if entry["digest"] == digest]
-
-
-def _enter(ledger: Path, test_set: SealedTestSet, model: str) -> int:
-    """Append a reading to the ledger, durably; returns which one it is, from 1."""
-    entry = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "dataset": test_set.dataset,
-        "digest": test_set.digest,
-        "model": model,
-    }
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with locked(ledger), ledger.open("a+", encoding="utf-8") as file:  # each has its number
-        file.write(json.dumps(entry) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-        file.seek(0)
-        return sum(json.loads(line)["digest"] == test_set.digest for line in file)

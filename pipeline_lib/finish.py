@@ -1,4 +1,4 @@
-"""The stages of a run after its searches: rank, compare, draw, test once, register."""
+"""The stages of a run after its searches: rank, compare, decide, draw, test, register."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.prepared import PreparedData, SearchData
 from pipeline_lib.errors import AutomlError
+from pipeline_lib.files import write_whole
 from pipeline_lib.memory import load_for_good
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
@@ -18,7 +19,7 @@ from pipeline_lib.trial import ENSEMBLE, Trial
 if TYPE_CHECKING:
     from pipeline_lib.drawing import Drawing
     from pipeline_lib.evaluation import TestResult
-    from pipeline_lib.selection.contest import Contest
+    from pipeline_lib.selection.contest import Contest, Decision
     from pipeline_lib.selection.ensemble import Candidates
 
 _HEAVY = (
@@ -30,6 +31,19 @@ _HEAVY = (
     "reportlab.graphics.renderPDF",
 )
 _log = logging.getLogger("automl")
+
+
+_NOT_PROMOTED = "it is opened only for a winner that is to become champion"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner, what it was compared with, and what follows from that."""
+
+    winner: Trial
+    contest: Contest
+    decision: Decision  # whether it is to become champion
+    untested: str  # why the test set stays closed for it; empty where it is to be opened
 
 
 @dataclass(frozen=True)
@@ -52,10 +66,24 @@ class Findings:
     """All that a run found out."""
 
     trials: list[Trial]
-    winner: Trial
-    contest: Contest
-    test: TestResult
+    choice: Choice
+    test: TestResult | None  # None where the winner was never measured on the test set
     registration: Registration
+
+    @property
+    def winner(self) -> Trial:
+        """The best trial on validation."""
+        return self.choice.winner
+
+    @property
+    def contest(self) -> Contest:
+        """What it was compared with."""
+        return self.choice.contest
+
+    @property
+    def untested(self) -> str:
+        """Why there are no test figures; empty where there are."""
+        return "" if self.test else self.choice.untested
 
 
 def load_ahead() -> None:
@@ -129,52 +157,62 @@ def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Dr
     return drawing
 
 
-def test_winner(
-    run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
-) -> TestResult:
-    """Open the test set for the winner, once, and keep what it says."""
-    from pipeline_lib.evaluation import evaluate_once
+def decide(run: Run, winner: Trial, contest: Contest) -> Choice:
+    """Whether the winner is to become champion, and whether the test set is opened for it."""
+    from pipeline_lib.selection.contest import decide as decide_by
 
+    decision, rule = decide_by(run.config.promote, contest, winner), run.config.test
+    if rule == "never":
+        return Choice(winner, contest, decision, "test is 'never'")
+    closed = "" if rule == "always" or decision.promote else _NOT_PROMOTED
+    return Choice(winner, contest, decision, closed)
+
+
+def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) -> TestResult | None:
+    """Measure the winner on the test set where that is due, and keep what it says.
+
+    A winner that was measured before, by this run or another, keeps its figures.
+    """
+    from pipeline_lib.evaluation import evaluate_once, read_figures
+    from pipeline_lib.ledger import Entry
+    from pipeline_lib.models import load_model, model_digest
+
+    winner = choice.winner
     assert winner.model is not None
     called = f"{run.name}/{winner.label}"
-    result = evaluate_once(
-        winner.model,
-        data.sealed_test_set,
-        data.dataset.classes,
-        run.home,
-        called,
-        contest.temperature,
-    )
+    entry = Entry(run.home, data.sealed_test_set, called, model_digest(winner.model))
     path = run.directory / "test.json"
-    path.write_text(json.dumps(result.as_json(), indent=1) + "\n")
+    result = read_figures(path if entry.is_of_old else entry.figures)
+    if result is None and not choice.untested:
+        network, temperature = load_model(winner.model), choice.contest.temperature
+        result = evaluate_once(entry, network, data.dataset.classes, temperature)
+        if result.reading > 1:
+            warning = "This was reading %d of this test set: the figure is no longer untouched"
+            _log.warning(warning, result.reading)
+    elif result is None:
+        _log.info("The test set stays closed: %s", choice.untested)
+    said = result.as_json() if result else {"untested": choice.untested}
+    write_whole(path, json.dumps(said, indent=1) + "\n")
     record.recorder.log_artifact(path)
-    record.recorder.log_metrics({**result.metrics(), "val_accuracy": winner.val_accuracy or 0.0})
-    if result.reading > 1:
-        warning = "This was reading %d of this test set: the figure is no longer untouched"
-        _log.warning(warning, result.reading)
+    record.recorder.log_winner(winner.val_accuracy or 0.0, result.metrics() if result else {})
     return result
 
 
 def register(
-    run: Run,
-    winner: Trial,
-    data: PreparedData,
-    contest: Contest,
-    test: TestResult,
-    record: Record,
+    run: Run, choice: Choice, data: PreparedData, test: TestResult | None, record: Record
 ) -> Registration:
-    """Register the winner as challenger, and make it champion if the contest says so."""
+    """Register the winner as challenger, and make it champion if that was decided."""
     from pipeline_lib.registry.promotion import promote_over
-    from pipeline_lib.registry.versions import Candidate, model_name
+    from pipeline_lib.registry.versions import TEST_TAG, Candidate, model_name
     from pipeline_lib.registry.versions import register as register_version
-    from pipeline_lib.selection.contest import decide
 
+    winner, contest, decision = choice.winner, choice.contest, choice.decision
     assert winner.model is not None
     dataset, before = run.config.dataset, contest.champion
     address = f"models:/{model_name(dataset)}"
-    decision = decide(run.config.promote, contest, winner)
     if before is not None and contest.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
+    tested = {TEST_TAG: test.accuracy} if test else {}
     version = register_version(
         run.home,
         Candidate(
@@ -182,7 +220,7 @@ def register(
             dataset,
             data.dataset.classes,
             record.recorder.run_id,
-            {"val_accuracy": winner.val_accuracy or 0.0, "test_accuracy": test.accuracy},
+            {"val_accuracy": winner.val_accuracy or 0.0, **tested},
             contest.tags(winner),
             contest.served,
         ),
@@ -192,7 +230,8 @@ def register(
         seen = before.version if before else None
         if promote_over(run.home, dataset, version, seen, why):
             return Registration(version, f"{address}@champion", None, why)
-        why = "another run promoted its winner meanwhile; `automl promote` makes this one champion"
+        opened = " (its test figures stand)" if test else ""
+        why = f"another run promoted its winner meanwhile{opened}; `automl promote` compares both"
     return Registration(version, None, f"{address}@challenger", why)
 
 
@@ -216,8 +255,8 @@ def summary(run: Run, findings: Findings) -> dict[str, Any]:
             "engine": winner.engine,
             "trial": winner.number,
             "val_accuracy": winner.val_accuracy,
-            "test_accuracy": test.accuracy,
-            "test_interval": list(test.interval),
+            "test_accuracy": test.accuracy if test else None,
+            "test_interval": list(test.interval) if test else None,
             "parameters": winner.parameters,
             "configuration": dict(winner.configuration),
         },
@@ -225,5 +264,6 @@ def summary(run: Run, findings: Findings) -> dict[str, Any]:
         "folds": findings.contest.folded.sentences() if findings.contest.folded else [],
         "model": registered.model,
         "challenger": registered.challenger,
+        "untested": findings.untested,
         "promotion": {"promoted": registered.model is not None, "why": registered.why},
     }

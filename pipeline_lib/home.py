@@ -69,8 +69,13 @@ class Home:
 
     @property
     def ledger(self) -> Path:
-        """Every reading of a test set, one JSON object a line."""
+        """Every evaluation on a test set, one JSON object a line."""
         return self.root / "test-set-ledger.jsonl"
+
+    @property
+    def test_figures(self) -> Path:
+        """What those evaluations gave: a JSON file for each model and test set."""
+        return self.root / "test-set-figures"
 
     def study(self, name: str) -> Path:
         """The storage and the trials' files of one study."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline_lib import finish
 from pipeline_lib import run as stages
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.stopping import stoppable
@@ -39,8 +40,8 @@ class Outcome:
         return self.findings.winner
 
     @property
-    def test(self) -> TestResult:
-        """What the winner is worth on the test set."""
+    def test(self) -> TestResult | None:
+        """What the winner is worth on the test set; None where that stayed closed."""
         return self.findings.test
 
     @property
@@ -50,7 +51,7 @@ class Outcome:
 
 
 def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
-    """Search, compare, draw, test once and register, as the flow `automl` does.
+    """Search, compare, decide, draw, test and register, as the flow `automl` does.
 
     Guard the call with `if __name__ == "__main__":`, since trials run in processes of their own.
     Nobody is told of its end: `notify` is the flow's.
@@ -65,7 +66,7 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
     with stoppable() as stop, Record(run) as record:
         data = stages.load_data(run, record)
         engines = stages.prepare_engines(run)
-        visible = data.search_data(config.seed, config.validation_share)
+        visible = data.search_data(config.split_seed, config.validation_share)
         deadline = time.monotonic() + config.budget_seconds
         with ThreadPoolExecutor(len(engines)) as threads:
             searches = [
@@ -79,13 +80,21 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
                 for engine in engines
             ]
         found = [trial for search in searches for trial in search.result()]
-        candidates = finish.build_ensemble(run, found, visible, record)
-        trials = candidates.trials
-        winner = finish.rank(run, trials, record)
-        contest = finish.hold_contest(run, candidates, winner, visible, record)
-        finish.draw_winner(run, winner, visible, record)
-        test = finish.test_winner(run, winner, data, contest, record)
-        registration = finish.register(run, winner, data, contest, test, record)
-        findings = finish.Findings(trials, winner, contest, test, registration)
+        findings = _finish(run, found, data, record)
         publish(run, findings, visible, record)
         return Outcome(record.recorder.run_id, findings, run.directory)
+
+
+def _finish(
+    run: stages.Run, found: list[Trial], data: PreparedData, record: Record
+) -> finish.Findings:
+    """From the trials to the registered winner."""
+    visible = data.search_data(run.config.split_seed, run.config.validation_share)
+    candidates = finish.build_ensemble(run, found, visible, record)
+    winner = finish.rank(run, candidates.trials, record)
+    contest = finish.hold_contest(run, candidates, winner, visible, record)
+    choice = finish.decide(run, winner, contest)
+    finish.draw_winner(run, winner, visible, record)
+    test = finish.test_winner(run, choice, data, record)
+    registration = finish.register(run, choice, data, test, record)
+    return finish.Findings(candidates.trials, choice, test, registration)

@@ -77,7 +77,7 @@ def recorded(home: Home, name: str) -> Recorded:
         fields = json.loads(pipeline.data.tags[CONFIGURATION])
         if fields["data"]:
             fields["data"] = str(Path(fields["data"]).expanduser())
-        config = RunConfig.parse(fields)
+        config = RunConfig.of_record(fields)
         inputs = pipeline.inputs.dataset_inputs if pipeline.inputs else []
         data = json.loads(inputs[0].dataset.profile or "{}")
         digests = data["digest"], data["split_digest"]
@@ -106,7 +106,7 @@ def reproduce(
     run = Run(config, made_up_name(f"{name[:60]}-again"), home)
     directory = Path(config.data) if config.data else None
     data = prepare(config.dataset, home, directory, progress)
-    visible = data.search_data(config.seed, config.validation_share)
+    visible = data.search_data(config.split_seed, config.validation_share)
     facts = [
         *_environment(before),
         Fact("data", data.digest == before.digest, data.digest[:12]),

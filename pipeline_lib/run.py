@@ -48,11 +48,21 @@ class Run:
             DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
             UserError: There is no program to draw the winner with.
+            ConfigurationError: A run to start from is not there.
         """
+        from pipeline_lib.warm_start import settle
+
         check_data(config)
         find_dot()
         home.ensure_writable()
-        return cls(config, name or config.name or made_up_name(config.dataset), home)
+        called = name or config.name or made_up_name(config.dataset)
+        return cls(settle(config, home, called), called, home)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the search, which `begin` draws where the configuration has none."""
+        assert isinstance(self.config.seed, int)
+        return self.config.seed
 
     @property
     def directory(self) -> Path:
@@ -93,11 +103,12 @@ class Run:
             budget_seconds=self.config.budget_seconds,
             trials=self.config.trials,
             workers=max(1, (self.config.workers or 1) // engines),
-            seed=self.config.seed,
+            seed=self.seed,
             directory=self.home.study(self.name) / engine,
             trial_seconds=self.config.rung_seconds,
             trial_memory=self.config.trial_memory,
             first_rung=self.config.first_rung,
+            warm_start=tuple((n, self.home.study(n) / engine) for n in self.config.warm_start),
         )
 
 
@@ -124,7 +135,7 @@ def load_data(run: Run, record: Record) -> PreparedData:
     """
     directory = Path(run.config.data) if run.config.data else None
     prepared = prepare(run.config.dataset, run.home, directory, _log.info)
-    visible = prepared.search_data(run.config.seed, run.config.validation_share)
+    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     split = visible.load()
     sizes = {"training": len(split.train), "validation": len(split.validation)}
     record.data(prepared.dataset.name, prepared.digest, split.digest, sizes)

@@ -40,7 +40,7 @@ class Begun:
         path = home.study(plain_name(name)) / RUN
         try:
             known = json.loads(path.read_text())
-            run = Run(RunConfig.parse(known["config"]), name, home)
+            run = Run(RunConfig.of_record(known["config"]), name, home)
             return cls(
                 run, _search_data(home, known["data"]), known["split_digest"], known["sizes"]
             )
@@ -98,8 +98,8 @@ def sync(home: Home, name: str) -> dict[str, int]:
 
 def _record_outcome(recorder: Recorder, report: ReportData) -> None:
     """What a finished run says of its winner."""
-    winner = {"val_accuracy": report.winner.val_accuracy or 0.0}
-    recorder.log_metrics({**report.test.metrics(), **winner})
+    tested = report.test.metrics() if report.test else {}
+    recorder.log_winner(report.winner.val_accuracy or 0.0, tested)
     if not recorder.note:
         recorder.set_note(f"{report.verdict}\n\n{report.standing}")
 

@@ -19,8 +19,14 @@ _TOP = 5
 _ALONE = "There was nothing to compare the winner with."
 
 
-def sentence(run: Run, winner: Trial, test: TestResult) -> str:
-    """The outcome in one sentence."""
+def sentence(run: Run, winner: Trial, test: TestResult | None, untested: str) -> str:
+    """The outcome in one sentence; `untested` is why there are no test figures, if so."""
+    if test is None:
+        return (
+            f"{called(winner)} wins on {run.config.dataset} with {winner.val_accuracy:.2%} "
+            f"validation accuracy and {winner.parameters:,} parameters; it was not measured on the "
+            f"test set: {untested}."
+        )
     low, high = test.interval
     return (
         f"{called(winner)} wins on {run.config.dataset} with "
@@ -41,7 +47,7 @@ def verdict(run: Run, findings: Findings) -> str:
     """The outcome as Markdown: verdict, leaderboard, comparisons, hyperparameters, test set."""
     trials, winner, test = findings.trials, findings.winner, findings.test
     parts = [
-        f"**{sentence(run, winner, test)}**",
+        f"**{sentence(run, winner, test, findings.untested)}**",
         standing(findings),
         "### Leaderboard",
         _table(
@@ -56,7 +62,7 @@ def verdict(run: Run, findings: Findings) -> str:
         "### Hyperparameters of the winner",
         _table(("name", "value"), [(k, short(v)) for k, v in winner.configuration.items()]),
         "### Test set",
-        *_test_parts(test),
+        *(_test_parts(test) if test else [f"Not opened: {findings.untested}."]),
     ]
     return "\n\n".join(parts) + "\n"
 

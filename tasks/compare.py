@@ -1,4 +1,4 @@
-"""Stage: rank the trials, choose the winner on validation data, and compare it."""
+"""Stages: rank the trials, choose the winner on validation data, compare it, decide on it."""
 
 from __future__ import annotations
 
@@ -55,3 +55,9 @@ def hold_contest(
         described = f"{run.name}: who is better, on validation images"
         create_markdown_artifact(said, key="comparisons", description=described)
     return contest
+
+
+@stage("decide whether it becomes champion")
+def decide(run: Run, winner: Trial, contest: Contest) -> finish.Choice:
+    """Apply the rules `promote` and `test`; the test set is opened after this, if at all."""
+    return finish.decide(run, winner, contest)

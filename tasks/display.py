@@ -75,11 +75,9 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     if outcome["ensemble"]:
         out.print(f"ensemble: {outcome['ensemble']['sentence']}")
     chosen = ", ".join(f"{name} {short(v)}" for name, v in winner["configuration"].items())
-    low, high = winner["test_interval"]
     out.print(f"\n[bold]Winner[/]      {winner['engine']} trial {winner['trial']}: {chosen}")
     out.print(f"[bold]Validation[/]  {winner['val_accuracy']:.2%}")
-    interval = f"95 % interval {low:.2%} to {high:.2%}"
-    out.print(f"[bold]Test[/]        [bold green]{winner['test_accuracy']:.2%}[/]  ({interval})")
+    out.print(f"[bold]Test[/]        {_tested(outcome)}")
     why = outcome["promotion"]["why"]
     for comparison in outcome["comparisons"]:
         if comparison["sentence"] not in why:  # it is said there
@@ -93,6 +91,15 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     out.print(f"[bold]Report[/]      {outcome['report']}")
     out.print(f"[bold]Seconds[/]     {', '.join(f'{k} {v:.0f}' for k, v in seconds.items())}")
     out.print("\nBrowse it in Prefect and MLflow: [bold]automl up[/]")
+
+
+def _tested(outcome: dict[str, Any]) -> str:
+    winner = outcome["winner"]
+    if winner["test_accuracy"] is None:
+        return f"not opened: {outcome['untested']}"
+    low, high = winner["test_interval"]
+    interval = f"95 % interval {low:.2%} to {high:.2%}"
+    return f"[bold green]{winner['test_accuracy']:.2%}[/]  ({interval})"
 
 
 def _leaderboard(csv: Path) -> Table:

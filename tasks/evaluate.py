@@ -1,4 +1,4 @@
-"""Stage: open the test set, once, for the winner."""
+"""Stage: open the test set for a winner, once, where that is due."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
-from pipeline_lib.selection.contest import Contest
-from pipeline_lib.trial import Trial
 from tasks.stage import stage
 
 
-@stage("test the winner, once")
+@stage("test the winner, if that is due")
 def evaluate_winner(
-    run: Run, winner: Trial, data: PreparedData, contest: Contest, record: Record
-) -> TestResult:
-    """Measure the winner on the test set; the reading stands in the ledger."""
-    return finish.test_winner(run, winner, data, contest, record)
+    run: Run, choice: finish.Choice, data: PreparedData, record: Record
+) -> TestResult | None:
+    """Measure the winner on the test set; the ledger has a line for it."""
+    return finish.test_winner(run, choice, data, record)

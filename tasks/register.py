@@ -7,19 +7,16 @@ from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
-from pipeline_lib.selection.contest import Contest
-from pipeline_lib.trial import Trial
 from tasks.stage import stage_with_retries
 
 
 @stage_with_retries("register the winner")
 def register(
     run: Run,
-    winner: Trial,
+    choice: finish.Choice,
     data: PreparedData,
-    contest: Contest,
-    test: TestResult,
+    test: TestResult | None,
     record: Record,
 ) -> finish.Registration:
-    """Make the winner a challenger of its data set, and champion if it is shown to be better."""
-    return finish.register(run, winner, data, contest, test, record)
+    """Make the winner a challenger of its data set, and champion if that was decided."""
+    return finish.register(run, choice, data, test, record)

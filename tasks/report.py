@@ -26,7 +26,7 @@ def report(run: Run, findings: finish.Findings, data: SearchData, record: Record
     record.recorder.set_note(text)
     found = {
         **finish.summary(run, findings),
-        "verdict": sentence(run, findings.winner, findings.test),
+        "verdict": sentence(run, findings.winner, findings.test, findings.untested),
         "report": str(page),
     }
     shown = page.as_uri()

@@ -3,6 +3,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,10 +18,10 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from pipeline_lib.data.prepared import SealedTestSet
-from pipeline_lib.errors import ModelError
-from pipeline_lib.evaluation import _mistakes, evaluate_once, readings, summarise
+from pipeline_lib.evaluation import _mistakes, evaluate_once, read_figures, summarise
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, design, load_model, save_model
+from pipeline_lib.ledger import Entry, readings
+from pipeline_lib.models import build_model, design, load_model, model_digest, save_model
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
 from pipeline_lib.training.loop import predict
 
@@ -108,9 +109,13 @@ def kept(tmp_path):
     return tmp_path / "model"
 
 
+def entry_of(kept, test_set, home):
+    return Entry(home, test_set, "run/optuna-0001", model_digest(kept))
+
+
 def test_a_model_is_measured_on_all_real_test_images_and_entered(small_mnist, kept, home):
     test_set = small_mnist.sealed_test_set
-    result = evaluate_once(kept, test_set, DIGITS, home, "run/optuna-0001")
+    result = evaluate_once(entry_of(kept, test_set, home), load_model(kept), DIGITS)
     sealed = small_mnist.directory / "sealed"
     images = torch.from_numpy(np.load(sealed / "test_images.npy"))
     labels = np.load(sealed / "test_labels.npy")
@@ -124,7 +129,8 @@ def test_a_model_is_measured_on_all_real_test_images_and_entered(small_mnist, ke
 
 
 def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, kept, home):
-    result = evaluate_once(kept, small_mnist.sealed_test_set, DIGITS, home, "m", temperature=2.0)
+    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    result = evaluate_once(entry, load_model(kept), DIGITS, temperature=2.0)
     assert len(readings(home, small_mnist.digest)) == 1
     sealed = small_mnist.directory / "sealed"
     images = torch.from_numpy(np.load(sealed / "test_images.npy"))
@@ -157,7 +163,8 @@ def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, 
 
 
 def test_the_most_confident_mistakes_are_kept_as_pictures(small_mnist, kept, home):
-    result = evaluate_once(kept, small_mnist.sealed_test_set, DIGITS, home, "run/optuna-0001")
+    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    result = evaluate_once(entry, load_model(kept), DIGITS)
     sealed = small_mnist.directory / "sealed"
     images, labels = np.load(sealed / "test_images.npy"), np.load(sealed / "test_labels.npy")
     logits = predict(load_model(kept), torch.from_numpy(images))
@@ -181,12 +188,42 @@ def test_a_mistake_in_colour_is_kept_in_colour():
         assert np.array_equal(np.asarray(picture), pixels[1].transpose(1, 2, 0))
 
 
+def test_a_model_that_was_measured_keeps_its_figures_wherever_its_files_are(
+    small_mnist, kept, home, tmp_path
+):
+    test_set = small_mnist.sealed_test_set
+    entry = entry_of(kept, test_set, home)
+    assert read_figures(entry.figures) is None
+    first = evaluate_once(entry, load_model(kept), DIGITS)
+    shutil.copytree(kept, tmp_path / "again")
+    again = entry_of(tmp_path / "again", test_set, home)
+    assert (
+        read_figures(again.figures)
+        == evaluate_once(again, load_model(tmp_path / "again"), DIGITS)
+        == first
+    )
+    assert len(readings(home, small_mnist.digest)) == 1
+
+    torch.manual_seed(1)
+    save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "other")
+    other = entry_of(tmp_path / "other", test_set, home)
+    assert evaluate_once(other, load_model(tmp_path / "other"), DIGITS).reading == 2
+
+
+def test_figures_that_were_lost_cost_another_line_of_the_ledger(small_mnist, kept, home):
+    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    evaluate_once(entry, load_model(kept), DIGITS)
+    entry.figures.write_text('{"accuracy":')
+    assert evaluate_once(entry, load_model(kept), DIGITS).reading == 2
+
+
 def test_readings_are_counted_for_each_data_set_apart(small_mnist, kept, home):
     test_set = small_mnist.sealed_test_set
     other = SealedTestSet("other", "d" * 64, test_set.size, test_set._directory)
-    order = [test_set, other, test_set, test_set]
-    numbers = [evaluate_once(kept, each, DIGITS, home, "m").reading for each in order]
-    assert numbers == [1, 1, 2, 3]
+    models = [(test_set, "a"), (other, "a"), (test_set, "b"), (test_set, "c")]
+    entries = [Entry(home, each, "m", digest) for each, digest in models]
+    network = load_model(kept)
+    assert [evaluate_once(each, network, DIGITS).reading for each in entries] == [1, 1, 2, 3]
     assert len(readings(home, small_mnist.digest)) == 3
     assert len(readings(home, other.digest)) == 1
     assert readings(home, "unknown") == []
@@ -200,26 +237,21 @@ def test_a_ledger_that_is_not_there_has_no_readings(home):
 def test_a_reading_counts_although_the_images_cannot_be_read(kept, home, tmp_path):
     gone = SealedTestSet("mnist", "d" * 64, 400, tmp_path / "gone")
     with pytest.raises(Exception, match="gone"):
-        evaluate_once(kept, gone, DIGITS, home, "m")
+        evaluate_once(entry_of(kept, gone, home), load_model(kept), DIGITS)
     assert len(readings(home, gone.digest)) == 1
-
-
-def test_a_model_that_cannot_be_read_costs_no_reading(small_mnist, home, tmp_path):
-    with pytest.raises(ModelError):
-        evaluate_once(tmp_path / "none", small_mnist.sealed_test_set, DIGITS, home, "m")
-    assert readings(home, small_mnist.digest) == []
 
 
 _ENTER = """
 import sys
 from pathlib import Path
 from pipeline_lib.data.prepared import SealedTestSet
-from pipeline_lib.evaluation import _enter
-ledger, who, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+from pipeline_lib.home import Home
+from pipeline_lib.ledger import Entry
+home, who, times = Home(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 test_set = SealedTestSet("mnist", "d" * 64, 1, Path("nowhere"))
-print(*[_enter(ledger, test_set, f"{who}-{number}") for number in range(times)])
+print(*[Entry(home, test_set, f"{who}-{number}", "").write() for number in range(times)])
 """
 
 
@@ -228,7 +260,7 @@ def test_two_processes_that_read_at_once_get_numbers_of_their_own(home):
     root = Path(__file__).parents[1]
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", _ENTER, str(home.ledger), who, str(times)],
+            [sys.executable, "-c", _ENTER, str(home.root), who, str(times)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -109,7 +109,9 @@ def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
     monkeypatch.setattr(ladder, "BASE_SAMPLES", 100)
     home.data.symlink_to(test_home.data)
     with locked(home), Record(run) as record:
-        data = load_data(run, record).search_data(run.config.seed, run.config.validation_share)
+        data = load_data(run, record).search_data(
+            run.config.split_seed, run.config.validation_share
+        )
         request = run.request(data, "optuna", 1, time.monotonic() + 60)
         trials = search(OptunaEngine(), request, threading.Event(), record.trial)
     assert trials[0].model is not None

@@ -41,7 +41,7 @@ def home(mnist, test_home, tmp_path_factory):
     run = Run.begin(config, home, "first")
     home.data.symlink_to(test_home.data)
     with Record(run) as record:
-        visible = load_data(run, record).search_data(config.seed, config.validation_share)
+        visible = load_data(run, record).search_data(config.split_seed, config.validation_share)
         request = run.request(visible, "optuna", 1, time.monotonic() + 600)
         search(OptunaEngine(), request, threading.Event(), record.trial)
     shutil.rmtree(home.study("first"))
@@ -72,7 +72,7 @@ def test_what_differs_is_said(home):
     pipeline = client.get_run(next(iter(before.trials.values())).data.tags["mlflow.parentRunId"])
     pipeline = client.get_run(pipeline.data.tags["mlflow.parentRunId"])
     fields = json.loads(pipeline.data.tags[CONFIGURATION])
-    other = json.dumps({**fields, "seed": 6})
+    other = json.dumps({**fields, "seed": 6, "split_seed": 1})
     client.set_tag(pipeline.info.run_id, CONFIGURATION, other)
     client.set_tag(pipeline.info.run_id, "env.torch", "1.0")
     try:

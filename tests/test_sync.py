@@ -99,6 +99,17 @@ def test_metrics_tags_and_artifacts_of_a_finished_run_come_back(home, tmp_path):
     assert artifacts_of(client, again) == kept
 
 
+def test_a_run_that_left_the_test_set_closed_has_no_test_figures(home, tmp_path):
+    home = without_mlflow(home, tmp_path)
+    shutil.rmtree(home.test_figures)
+    (home.run("first") / "test.json").write_text('{"untested": "test is \'never\'"}')
+    sync(home, "first")
+    _, run = the_run(home)
+    assert run.info.status == "FINISHED"
+    assert not [name for name in run.data.metrics if name.startswith("test_")]
+    assert "test is 'never'" in run.data.tags["mlflow.note.content"]
+
+
 def test_what_a_finished_run_said_is_not_overwritten(home):
     client, run = the_run(home)
     client.set_tag(run.info.run_id, "mlflow.note.content", "mine")

@@ -36,6 +36,8 @@ class SearchRequest:
         trial_memory: What a trial may allocate beyond what its process starts with. MiB, > 0.
         first_rung: Training samples at the lowest rung of an engine that has rungs; None leaves it
             to the engine.
+        warm_start: Name and directory of this engine's earlier studies, whose best configurations
+            are tried first.
     """
 
     study: str
@@ -50,6 +52,7 @@ class SearchRequest:
     trial_seconds: float = 3600.0
     trial_memory: int = 2048
     first_rung: int | None = None
+    warm_start: tuple[tuple[str, Path], ...] = ()
 
 
 class Engine(Protocol):

@@ -24,6 +24,7 @@ from pipeline_lib.engines.optuna_storage import (
     first_in_line,
     model_directory,
     open_study,
+    origin_of,
     read_trials,
     record_of,
 )
@@ -213,7 +214,11 @@ class _Search:
             configuration=self._configuration(optuna_trial),
             started=time.time(),
             stage="final" if final else "search",
-            notes={"device": str(warm_up()), **({"final": note} if note else {})},
+            notes={
+                "device": str(warm_up()),
+                **({"final": note} if note else {}),
+                **origin_of(optuna_trial),
+            },
         )
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
         optuna_trial.set_user_attr(RECORD, record_of(provisional))

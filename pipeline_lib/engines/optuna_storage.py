@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import check_distribution_compatibility
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest
+from pipeline_lib.engines.earlier import FROM, MOST, best_earlier
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_spaces import distributions, priors
 from pipeline_lib.errors import ConfigurationError
@@ -26,9 +33,10 @@ RECORD = "automl"
 """User attribute that holds what Optuna itself does not: rungs, size, stage, reason."""
 _RETRY = "retry_of"
 _PRIOR = "prior"
+_ORIGIN = "origin"
 _IDENTITY = "identity"
 
-Queued = tuple[dict[str, Any], dict[str, int]]
+Queued = tuple[dict[str, Any], dict[str, int | str]]
 """Parameters to try, and the user attributes that say why."""
 
 INTERRUPTED = "its run was interrupted"
@@ -65,19 +73,62 @@ def open_study(
 
 
 def first_in_line(study: optuna.Study, request: SearchRequest) -> list[Queued]:
-    """What to try before the sampler is asked: interrupted search trials once more, then priors.
+    """What to try before the sampler is asked: interrupted search trials once more, then the best
+    of earlier studies, or priors where there is none that would fit.
 
     Not kept in Optuna's own queue: from there a final would get the parameters of another.
     """
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(_RETRY) for trial in trials}
     again = [t for t in trials if _was_interrupted(t) and t.number not in repeated]
-    tried = {trial.user_attrs.get(_PRIOR) for trial in trials}
-    known = enumerate(priors(request.space, request.budget_seconds))
-    return [
-        *((trial.params, {_RETRY: trial.number}) for trial in again),
-        *((parameters, {_PRIOR: index}) for index, parameters in known if index not in tried),
+    tried = {trial.user_attrs.get(name) for trial in trials for name in (_PRIOR, _ORIGIN)}
+    known: list[Queued] = _earlier(request) or [
+        (parameters, {_PRIOR: index})
+        for index, parameters in enumerate(priors(request.space, request.budget_seconds))
     ]
+    repeats: list[Queued] = [(t.params, {**_origin(t), _RETRY: t.number}) for t in again]
+    return [
+        *repeats,
+        *((parameters, why) for parameters, why in known if not tried & set(why.values())),
+    ]
+
+
+def _earlier(request: SearchRequest) -> list[Queued]:
+    """The best parameters of the studies that a request starts from, as far as its space has them.
+
+    Earlier budgets may have had other ranges: what is outside of today's is left out.
+    """
+    if not request.warm_start:
+        return []
+    offered = distributions(request.space, request.budget_seconds)
+    places = dict(request.warm_start)
+    queue: list[Queued] = []
+    for trial in best_earlier(request, lambda each: read_trials(each.directory, each.study)):
+        storage = open_storage(places[trial.study])
+        study = optuna.load_study(study_name=trial.study, storage=storage)
+        parameters = study.get_trials(deepcopy=False)[trial.number].params
+        if all(n in offered and _holds(offered[n], value) for n, value in parameters.items()):
+            queue.append((parameters, {_ORIGIN: f"{trial.label} of {trial.study}"}))
+        if len(queue) == MOST:
+            break
+    return queue
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return bool(distribution.low <= value <= distribution.high)
+
+
+def _origin(trial: FrozenTrial) -> dict[str, str]:
+    return {_ORIGIN: trial.user_attrs[_ORIGIN]} if _ORIGIN in trial.user_attrs else {}
+
+
+def origin_of(trial: optuna.Trial) -> dict[str, str]:
+    """The note that says of which trial of an earlier run these parameters are, if of any."""
+    where = trial.user_attrs.get(_ORIGIN)
+    return {FROM: where} if where else {}
 
 
 def read_trials(directory: Path, study: str) -> list[Trial]:

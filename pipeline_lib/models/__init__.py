@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,6 +85,22 @@ def save_model(model: nn.Module, architecture: Mapping[str, Any], directory: Pat
         save_file(state, aside)
     described = json.dumps(architecture, indent=1, sort_keys=True)
     write_whole(directory / ARCHITECTURE, f"{described}\n")
+
+
+def model_digest(directory: Path) -> str:
+    """SHA-256 over a model's files: the same for the same network, wherever it is kept.
+
+    Raises:
+        ModelError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for name in (ARCHITECTURE, WEIGHTS):
+            digest.update((directory / name).read_bytes())
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise ModelError("model", problem, value=str(directory)) from error
+    return digest.hexdigest()
 
 
 def load_model(directory: Path) -> nn.Module:

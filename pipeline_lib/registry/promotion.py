@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _TAG = "automl.promotion."  # and the time: one tag of a model version for each event
+ANY = 0
+"""Whoever is champion; versions count from 1."""
 _LONGEST_REASON = 1000  # characters
 
 
@@ -38,7 +40,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that is champion, and what was written down when it was registered."""
+    """A version that is or may become champion, and what was written down when it was made."""
 
     version: int
     run_id: str
@@ -58,27 +60,53 @@ def champion(home: Home, dataset: str) -> Champion | None:
     return Champion(version, found.run_id or "", found.tags)
 
 
-def promote(
-    home: Home, dataset: str, version: int | None, why: str, by: str | None = None
-) -> Event:
-    """Make a version champion, whatever stands against it; without one, the challenger.
+def promotable(home: Home, dataset: str, version: int | None) -> Champion:
+    """The version that may become champion; without one, the challenger.
 
     Raises:
         ModelError: There is no such version, or it is champion already.
     """
     with _alone(home, dataset) as (client, name):
-        aliases = _aliases(client, name)
-        if version is None:
-            version = aliases.get(CHALLENGER)
-        if version is None:
-            remedy = "name a version, or `automl run` one"
-            raise ModelError("challenger", f"of {name} is not there", remedy=remedy)
-        if version not in _versions(client, name):
-            known = ", ".join(map(str, _versions(client, name))) or "none"
-            remedy = f"versions of {name}: {known}"
-            raise ModelError("version", "is not registered", value=version, remedy=remedy)
-        if version == aliases.get(CHAMPION):
-            raise ModelError("version", f"of {name} is champion already", value=version)
+        number = _promotable(client, name, version)
+        found = client.get_model_version(name, str(number))
+        return Champion(number, found.run_id or "", found.tags)
+
+
+def check_champion(home: Home, dataset: str, met: int | None) -> None:
+    """Whether the champion is still the version that something was compared with.
+
+    Raises:
+        ModelError: It is another by now.
+    """
+    with _alone(home, dataset) as (client, name):
+        _check_champion(client, name, met)
+
+
+def promote(
+    home: Home,
+    dataset: str,
+    version: int | None,
+    why: str,
+    by: str | None = None,
+    met: int | None = ANY,
+) -> Event:
+    """Make a version champion; without one, the challenger.
+
+    Args:
+        home: Where the registry is.
+        dataset: Whose versions.
+        version: Which one.
+        why: Kept in the history.
+        by: Who says so; None: the person at this machine.
+        met: The champion that it was compared with, None: there was none; `ANY`: whoever it is.
+
+    Raises:
+        ModelError: There is no such version, it is champion already, or the champion is another.
+    """
+    with _alone(home, dataset) as (client, name):
+        version = _promotable(client, name, version)
+        if met != ANY:
+            _check_champion(client, name, met)
         return _enthrone(client, name, version, "promote", (by or _person(), why))
 
 
@@ -115,6 +143,30 @@ def history(home: Home, dataset: str) -> list[Event]:
     if not _has_store(home):
         return []
     return _events(open_store(home).client, model_name(dataset))
+
+
+def _check_champion(client: MlflowClient, name: str, met: int | None) -> None:
+    now = _aliases(client, name).get(CHAMPION)
+    if now != met:
+        problem = f"of {name} became version {now} meanwhile"
+        remedy = "ask again: the comparison was with another"
+        raise ModelError("champion", problem, remedy=remedy)
+
+
+def _promotable(client: MlflowClient, name: str, version: int | None) -> int:
+    aliases = _aliases(client, name)
+    if version is None:
+        version = aliases.get(CHALLENGER)
+    if version is None:
+        remedy = "name a version, or `automl run` one"
+        raise ModelError("challenger", f"of {name} is not there", remedy=remedy)
+    if version not in _versions(client, name):
+        known = ", ".join(map(str, _versions(client, name))) or "none"
+        remedy = f"versions of {name}: {known}"
+        raise ModelError("version", "is not registered", value=version, remedy=remedy)
+    if version == aliases.get(CHAMPION):
+        raise ModelError("version", f"of {name} is champion already", value=version)
+    return version
 
 
 def _enthrone(

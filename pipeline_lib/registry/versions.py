@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the version that is used
 CHALLENGER = "challenger"  # the last winner that did not become champion
+TEST_TAG = "test_accuracy"
+"""Tag of a model version that was measured on the test set."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -41,6 +43,7 @@ class Classifier:
     classes: tuple[str, ...]
     dataset: str
     served: Served  # what calibrates its probabilities, and what it was trained on looks like
+    digest: str  # of its files
 
 
 @dataclass(frozen=True)
@@ -132,12 +135,18 @@ def load_champion(home: Home, uri: str) -> Classifier:
         return _classifier(f"models:/{name}/{number}", files)
 
 
+def record_test(home: Home, dataset: str, version: int, accuracy: float) -> None:
+    """Tag a version with the accuracy that it was measured at after it was registered."""
+    client, value = open_store(home).client, f"{accuracy:.4f}"
+    client.set_model_version_tag(model_name(dataset), str(version), TEST_TAG, value)
+
+
 def _classifier(uri: str, files: Path) -> Classifier:
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
     from yaml import YAMLError
 
-    from pipeline_lib.models import load_model
+    from pipeline_lib.models import load_model, model_digest
 
     network = files / "artifacts" / _FOLDER
     try:
@@ -149,6 +158,7 @@ def _classifier(uri: str, files: Path) -> Classifier:
             classes=tuple(described["classes"]),
             dataset=described["dataset"],
             served=Served.load(network),
+            digest=model_digest(network),
         )
     except (MlflowException, YAMLError, OSError, ValueError, KeyError, TypeError) as error:
         kind = type(error).__name__

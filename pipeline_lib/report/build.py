@@ -64,7 +64,7 @@ def build_report(data: ReportData) -> str:
             costs=[cost(data, engine) for engine in engines if engine != ENSEMBLE],
             reasons=reasons(data.trials),
             command=command(data),
-            worst=_most_mistaken(data.test.confusion),
+            worst=_most_mistaken(data.test.confusion) if data.test else 0,
             svg=svg,
             svg_width=width,
             plotly=_packed_plotly(),
@@ -114,7 +114,9 @@ def command(data: ReportData) -> str:
     words += ["--ensemble", str(config.ensemble)]
     if config.trials is not None:
         words += ["--trials", str(config.trials)]
-    return shlex.join([*words, "--seed", str(config.seed)])
+    if config.warm_start:
+        words += ["--warm-start", ",".join(config.warm_start)]
+    return shlex.join([*words, "--seed", str(config.seed), "--split-seed", str(config.split_seed)])
 
 
 def load_parts() -> None:
@@ -163,11 +165,12 @@ def _thousands(number: float | None) -> str:
 
 def _charts(data: ReportData, engines: list[str]) -> dict[str, list[Chart]]:
     """Charts by the part of the page they stand in."""
+    calibration = data.test.calibration if data.test else None
     return {
         "time": [accuracy_over_time(data.trials)],
         "pareto": accuracy_against_cost(data.trials, data.latency),
         "rungs": [rung_flow(data.trials)],
-        "calibration": [reliability(data.test.calibration)] if data.test.calibration else [],
+        "calibration": [reliability(calibration)] if calibration else [],
         **{engine: hyperparameter_charts.charts(engine, data.trials) for engine in engines},
     }
 

@@ -16,7 +16,7 @@ def build_card(data: ReportData) -> str:
         f"# {data.config.dataset}: {data.winner.label}",
         data.verdict,
         "## What it is for",
-        f"An image classifier for {data.title}: {_shape(data)} with {len(data.test.classes)} "
+        f"An image classifier for {data.title}: {_shape(data)} with {data.classes} "
         "classes. It was found by an automated search and knows nothing but that data set: "
         "pictures cropped, centred or lit otherwise are outside of what was measured.",
         "## How well it does",
@@ -38,8 +38,11 @@ def build_card(data: ReportData) -> str:
 def _front_matter(data: ReportData) -> str:
     import yaml
 
-    dataset: dict[str, Any] = {"type": data.config.dataset, "name": data.title, "split": "test"}
-    metric = {"type": "accuracy", "value": round(data.test.accuracy, 6), "name": "Test accuracy"}
+    split = "test" if data.test else "validation"
+    accuracy = data.test.accuracy if data.test else data.winner.val_accuracy or 0.0
+    dataset: dict[str, Any] = {"type": data.config.dataset, "name": data.title, "split": split}
+    name = f"{split.capitalize()} accuracy"
+    metric = {"type": "accuracy", "value": round(accuracy, 6), "name": name}
     fields = {
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
@@ -71,7 +74,12 @@ def _shape(data: ReportData) -> str:
 
 
 def _evaluation(data: ReportData) -> str:
-    test = data.test
+    test, validation = data.test, percent(data.winner.val_accuracy or 0.0, 2)
+    if test is None:
+        return (
+            f"Validation accuracy {validation}, by which it was chosen. It was not measured on the "
+            f"test set: {data.untested}."
+        )
     low, high = test.interval
     reading = (
         "It was the first reading of this test set."
@@ -87,7 +95,7 @@ def _evaluation(data: ReportData) -> str:
         [
             f"Test accuracy {percent(test.accuracy, 2)}, 95 % interval {percent(low, 2)} to "
             f"{percent(high, 2)} (Wilson, {test.size:,} images). {reading} Validation accuracy "
-            f"{percent(data.winner.val_accuracy or 0.0, 2)}, by which it was chosen.",
+            f"{validation}, by which it was chosen.",
             "",
             "| class | images | precision | recall | F1 |",
             "|---|---:|---:|---:|---:|",

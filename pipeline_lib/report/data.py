@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.catalogue import find
 from pipeline_lib.evaluation import TestResult
 from pipeline_lib.trial import Trial
 
@@ -38,6 +39,8 @@ class ReportData:
         verdict: The outcome in one sentence.
         standing: Whether the winner is champion and why, in one sentence.
         winner: One of `trials`.
+        test: What the winner is worth on the test set; None where it was not measured.
+        untested: Why it was not; empty where it was.
         readings: The test set's ledger, oldest first: `at`, `model`.
         model: Registered address such as `models:/automl-mnist/3`; None when there is none.
         architecture_svg: The winner's diagram as an SVG document; empty without one.
@@ -56,7 +59,8 @@ class ReportData:
     standing: str
     trials: tuple[Trial, ...]
     winner: Trial
-    test: TestResult
+    test: TestResult | None
+    untested: str = ""
     readings: tuple[Mapping[str, Any], ...] = ()
     model: str | None = None
     architecture_svg: str = ""
@@ -66,3 +70,8 @@ class ReportData:
     environment: Mapping[str, str] = field(default_factory=dict)
     statistics: Section = Section()
     ensemble: Section = Section()
+
+    @property
+    def classes(self) -> int:
+        """Classes that the data set has."""
+        return len(find(self.config.dataset).classes)

@@ -19,16 +19,16 @@ from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import EngineUnavailable, UserError
-from pipeline_lib.evaluation import Calibration, ClassResult, Mistake, TestResult, readings
+from pipeline_lib.evaluation import TestResult, read_figures
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
+from pipeline_lib.ledger import figures, readings
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
 from pipeline_lib.report.data import ReportData, Section, Table
 from pipeline_lib.report.latency import milliseconds_per_image
 from pipeline_lib.run import Run
-from pipeline_lib.selection.calibration import Bin
 from pipeline_lib.selection.ensemble_storage import leading, stored
 from pipeline_lib.trial import Trial
 
@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any]) -> ReportData:
-    config = RunConfig.parse(kept["config"])
+    config = RunConfig.of_record(kept["config"])
     run = Run(config, name, home)
     dataset = find(config.dataset)
     trials = [trial for engine in config.engines for trial in _trials(run, engine, kept["digest"])]
@@ -141,17 +141,19 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         remedy = f"restore {home.study(name)}"
         problem = f"the study of {name!r} no longer holds its winner"
         raise UserError("report", problem, remedy=remedy)
-    result = _test_result(test)
+    untested = test.get("untested", "")
+    result = _tested_since(home, winners[0], kept) if untested else TestResult.from_json(test)
     directory = run.directory
     return ReportData(
         name=name,
         title=dataset.title,
         config=config,
-        verdict=verdict.sentence(run, winners[0], result),
+        verdict=verdict.sentence(run, winners[0], result, untested),
         standing=kept["standing"],
         trials=tuple(trials),
         winner=winners[0],
         test=result,
+        untested="" if result else untested,
         readings=tuple(readings(home, kept["digest"])),
         model=kept["model"],
         architecture_svg=_text(directory / "architecture.svg"),
@@ -162,6 +164,15 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         statistics=_section(kept["statistics"]),
         ensemble=_ensemble(run),
     )
+
+
+def _tested_since(home: Home, winner: Trial, kept: Mapping[str, Any]) -> TestResult | None:
+    """What `automl promote`, or another run that found the same model, measured later."""
+    from pipeline_lib.models import WEIGHTS, model_digest
+
+    if winner.model is None or not (winner.model / WEIGHTS).is_file():
+        return None  # `automl gc` removed it
+    return read_figures(figures(home, kept["digest"], model_digest(winner.model)))
 
 
 def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
@@ -175,29 +186,10 @@ def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
         classes=dataset.classes,
         images=nowhere,
         labels=nowhere,
-        seed=config.seed,
+        seed=config.split_seed,
         validation_share=config.validation_share,
     )
     return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
-
-
-def _test_result(fields: Mapping[str, Any]) -> TestResult:
-    calibration = fields["calibration"]
-    return TestResult(
-        **{
-            **fields,
-            "interval": tuple(fields["interval"]),
-            "classes": tuple(ClassResult(**each) for each in fields["classes"]),
-            "confusion": tuple(tuple(row) for row in fields["confusion"]),
-            "calibration": calibration and _calibration(calibration),
-            "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
-        }
-    )
-
-
-def _calibration(fields: Mapping[str, Any]) -> Calibration:
-    bins = {name: tuple(Bin(**each) for each in fields[name]) for name in ("bins", "bins_scaled")}
-    return Calibration(**{**fields, **bins})
 
 
 def _statistics(findings: Findings) -> Section:

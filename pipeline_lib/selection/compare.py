@@ -18,7 +18,8 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
     """Trials that ended, best validation accuracy first, one column a hyperparameter.
 
     Columns: rank (from 1), engine, trial, stage, state, val_accuracy in [0, 1], samples (fidelity
-    reached), parameters, multiply_adds, seconds, reason, then the configuration as `config.NAME`.
+    reached), parameters, multiply_adds, seconds, reason, from (the trial of an earlier run whose
+    configuration it is), then the configuration as `config.NAME`.
     """
     import pandas as pd
 
@@ -36,6 +37,7 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
             "multiply_adds": trial.multiply_adds,
             "seconds": round(trial.seconds, 2),
             "reason": trial.reason,
+            "from": trial.notes.get("from", ""),
             **{f"config.{name}": value for name, value in trial.configuration.items()},
         }
         for rank, trial in enumerate(ended, start=1)

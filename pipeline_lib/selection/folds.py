@@ -137,7 +137,7 @@ def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
     return TrialJob(
         data=fold,
         configuration=trial.configuration,
-        seed=trial_seed(run.config.seed, trial.number),
+        seed=trial_seed(run.seed, trial.number),
         directory=directory,
         seconds=run.config.rung_seconds,
         memory=run.config.trial_memory,

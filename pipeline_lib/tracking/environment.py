@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGES = ("torch", "torchvision", "optuna", "mlflow", "prefect", "autoPyTorch")
 
 
-def environment_tags(seed: int) -> dict[str, str]:
+def environment_tags(seed: int | str) -> dict[str, str]:
     """Tags that say how to get this run again: seed, code version, packages, machine."""
     tags = {
         "seed": str(seed),

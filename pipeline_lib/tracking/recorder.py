@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -120,6 +121,16 @@ class Recorder:
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Record numbers of the whole run: test accuracy, calibration. Once is as twice."""
         self._log_changed(self.run_id, metrics)
+
+    def log_winner(self, val_accuracy: float, tested: Mapping[str, float]) -> None:
+        """Record what the run's winner is worth, its test figures where it has any.
+
+        A continued run may have another winner by now: figures of the one before, which MLflow
+        cannot delete, become NaN.
+        """
+        shown = self._client.get_run(self.run_id).data.metrics
+        before = {name: math.nan for name in shown if name.startswith("test_")}
+        self.log_metrics({**before, **tested, "val_accuracy": val_accuracy})
 
     def log_dataset(
         self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]

@@ -264,6 +264,19 @@ class EngineContract:
         assert min(trial.number for trial in added) > searched.trials[-1].number
         assert {trial.number for trial in again.ends} == {trial.number for trial in added}
 
+    def test_a_study_that_starts_from_another_tries_its_best_first(
+        self, engine, searched, make_request, tmp_path
+    ):
+        before = searched.request
+        earlier = ((before.study, before.directory),)
+        request = make_request(
+            tmp_path, study="later", trials=1, workers=1, seed=4, warm_start=earlier
+        )
+        first = run_search(engine, request).trials[0]
+        best = max(searched.trials, key=lambda trial: trial.val_accuracy or 0.0)
+        assert first.configuration == best.configuration
+        assert best.study in first.notes["from"]
+
     def test_a_killed_parent_leaves_no_process_and_its_trial_runs_once_more(
         self, engine, searched, make_request, tmp_path
     ):

@@ -242,6 +242,46 @@ def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
     assert first_in_line(open_(request), request) == line[1:]
 
 
+def an_earlier_study(request, accuracies):
+    """A study of another name that was told these validation accuracies, one a trial."""
+    earlier = replace(request, study="earlier", directory=request.directory / "earlier")
+    study = open_(earlier)
+    for accuracy in accuracies:
+        trial = study.ask()
+        configuration = default(trial, earlier.budget_seconds)
+        rung = {"samples": 100, "val_accuracy": accuracy, "seconds": 1.0, "curve": []}
+        record = {"state": "complete", "configuration": configuration, "rungs": [rung]}
+        trial.set_user_attr(RECORD, {**record, "stage": "search", "reason": ""})
+        study.tell(trial, accuracy)
+    return earlier.directory, study
+
+
+def test_the_best_of_earlier_studies_come_first_and_once(request_in):
+    accuracies = [0.5, 0.9, 0.7, 0.8]
+    directory, earlier = an_earlier_study(replace(request_in, space="default"), accuracies)
+    request = replace(request_in, space="default", warm_start=(("earlier", directory),))
+    study = open_(request)
+    line = first_in_line(study, request)
+    assert [parameters for parameters, _ in line] == [earlier.trials[n].params for n in (1, 3, 2)]
+    parameters, why = line[0]
+    study.enqueue_trial(parameters, user_attrs=why)
+    trial = study.ask()
+    default(trial, 60.0)
+    trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
+    study.tell(trial, 0.5)
+    assert first_in_line(open_(request), request) == line[1:]
+
+
+def test_what_an_earlier_study_found_outside_of_the_space_is_left_out(request_in):
+    """A longer budget has larger networks; where nothing fits, the priors are tried."""
+    directory, _ = an_earlier_study(replace(request_in, space="default"), [0.9])
+    later = replace(
+        request_in, space="default", warm_start=(("earlier", directory),), budget_seconds=7200.0
+    )
+    line = first_in_line(open_(later), later)
+    assert [parameters for parameters, _ in line] == priors("default", 7200.0)
+
+
 def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
     study = open_(request_in)
     study.enqueue_trial({"num_conv_layers": 3})

@@ -4,7 +4,7 @@ import pytest
 
 from flows.automl import automl
 from flows.deployments import presets
-from pipeline_lib.config import SPACES, Promote, RunConfig
+from pipeline_lib.config import SPACES, Promote, RunConfig, Test
 from pipeline_lib.data.catalogue import CATALOGUE
 
 FORM = automl.parameters.model_dump()["properties"]
@@ -31,6 +31,7 @@ def test_the_form_says_what_the_configuration_says():
         ("engine", ["all", *SPACES]),
         ("sampler", ["tpe", "cmaes", "random"]),
         ("promote", list(get_args(Promote))),
+        ("test", list(get_args(Test))),
         ("space", ["default", "book", "tiny_cs", "full"]),
     ],
 )
@@ -42,7 +43,7 @@ def test_the_form_offers_the_allowed_values(name, values):
     ("name", "bounds"),
     [
         ("budget_seconds", {"exclusiveMinimum": 0, "maximum": 30 * 86400}),
-        ("seed", {"minimum": 0, "exclusiveMaximum": 2**32}),
+        ("split_seed", {"minimum": 0, "exclusiveMaximum": 2**32}),
         ("validation_share", {"exclusiveMinimum": 0, "exclusiveMaximum": 1}),
         ("trial_memory", {"minimum": 512, "maximum": 2**20}),
     ],

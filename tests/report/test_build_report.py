@@ -109,6 +109,22 @@ def test_a_tiny_run_has_a_report() -> None:
     assert "was not registered" in html
 
 
+def test_a_winner_without_test_figures_is_reported_by_its_validation_figures() -> None:
+    data = report_data(20)
+    untested = replace(data, test=None, untested="test is 'never'")
+    html, card = build_report(untested), build_card(untested)
+    assert Outline(html).sections == Outline(build_report(data)).sections
+    for text in (html, card):
+        assert "test is &#39;never&#39;" in text or "test is 'never'" in text
+        assert "Test accuracy" not in text
+        assert f"{data.test.accuracy:.2%}" not in text.replace(data.verdict, "")
+    _, head, _ = card.split("---\n", 2)
+    result = yaml.safe_load(head)["model-index"][0]["results"][0]
+    assert result["dataset"]["split"] == "validation"
+    assert result["metrics"][0]["value"] == pytest.approx(data.winner.val_accuracy, abs=1e-6)
+    assert "mnist-20261124-0200/optuna-0300" in html  # the ledger is shown all the same
+
+
 def test_it_shows_what_it_was_handed() -> None:
     table = Table("Pairs", ("models", "p"), (("Optuna #1 and champion v2", "0.0312"),))
     data = report_data(20, statistics=Section(("No difference shown.",), (table,)))

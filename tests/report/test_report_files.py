@@ -78,6 +78,25 @@ def test_it_is_made_again_from_files_and_storages_alone(copied: Home, outcome: O
     assert not list(directory.glob(".*"))
 
 
+def test_a_run_that_left_the_test_set_closed_has_a_report(copied: Home) -> None:
+    directory = copied.run("first")
+    (directory / "test.json").write_text(json.dumps({"untested": "test is 'never'"}))
+    data = load(copied, "first")
+    assert (data.test, data.untested) == (None, "test is 'never'")
+    write(directory, data)
+    assert "test is &#39;never&#39;" in (directory / "report.html").read_text()
+    assert "test is 'never'" in (directory / "README.md").read_text()
+
+
+def test_what_was_measured_after_the_run_is_in_a_report_made_again(
+    home: Home, copied: Home, outcome: Outcome
+) -> None:
+    (copied.run("first") / "test.json").write_text(json.dumps({"untested": "not promoted"}))
+    shutil.copytree(home.test_figures, copied.test_figures)
+    data = load(copied, "first")
+    assert (data.test, data.untested) == (outcome.test, "")
+
+
 def test_the_latest_run_is_the_one_that_finished_last(copied: Home) -> None:
     shutil.copytree(copied.run("first"), copied.run("older"))
     copied.run("unfinished").mkdir()

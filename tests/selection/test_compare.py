@@ -44,7 +44,8 @@ def test_its_columns():
     frame = leaderboard(TRIALS)
     assert list(frame.columns) == [
         "rank", "engine", "trial", "stage", "state", "val_accuracy", "samples", "parameters",
-        "multiply_adds", "seconds", "reason", "config.units", "config.lr", "config.optimizer",
+        "multiply_adds", "seconds", "reason", "from", "config.units", "config.lr",
+        "config.optimizer",
     ]  # fmt: skip
     first, last = frame.iloc[0], frame.iloc[3]
     assert (first["samples"], first["seconds"], first["config.units"]) == (900, 1.24, 64)

@@ -44,3 +44,10 @@ def test_every_comparison_is_said_once(outcome, capsys):
     assert f"Standing    champion: {BETTER}" in said
     assert f"Compared    {ALIKE}" in said
     assert "99.03%  (95 % interval 98.82% to 99.20%)" in said
+
+
+def test_a_test_set_that_stayed_closed_is_said(outcome, capsys):
+    outcome["winner"] |= {"test_accuracy": None, "test_interval": None}
+    print_outcome(outcome | {"untested": "test is 'never'"})
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("Test")]
+    assert "test is 'never'" in line

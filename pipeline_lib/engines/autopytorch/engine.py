@@ -34,6 +34,7 @@ from pipeline_lib.engines.autopytorch.spaces import (
 )
 from pipeline_lib.engines.autopytorch.storage import ENGINE, RETRY_OF, Journal
 from pipeline_lib.engines.base import Listener, SearchRequest
+from pipeline_lib.engines.earlier import FROM, MOST, best_earlier
 from pipeline_lib.home import Home
 from pipeline_lib.trial import OVERDUE, RUN_STOPPED, Configuration, Epoch, Rung, Trial, TrialState
 
@@ -99,6 +100,7 @@ class _Search:
         self.running: dict[int, Trial] = {}
         self.began: dict[int, float] = {}  # time.monotonic(): the clock on the wall may be set back
         self.retries: dict[str, int] = {}
+        self.earlier: dict[str, str] = {}  # by configuration: which trial of which run it is of
         self.split = request.data.load()
         self.grace = 5 + _GRACE * request.budget_seconds
 
@@ -106,6 +108,9 @@ class _Search:
         """Until the worker has ended and every trial with it."""
         self.journal.open(self.request)
         self._close_interrupted()
+        if not self.journal.last_states():
+            known = best_earlier(self.request, lambda each: Journal(each).trials())[:MOST]
+            self.earlier = {_key(t.configuration): f"{t.label} of {t.study}" for t in known}
         if self.stop.is_set() or time.monotonic() >= self.request.deadline:
             return
         shutil.rmtree(self.work, ignore_errors=True)  # of a run that was killed
@@ -157,6 +162,8 @@ class _Search:
             "epochs": str(line["epochs"]),
             "configuration_id": str(line["configuration_id"]),
         }
+        if _key(line["configuration"]) in self.earlier:
+            notes[FROM] = self.earlier[_key(line["configuration"])]
         retried = self.retries.pop(_key(line["configuration"]), None)
         if retried is not None:
             notes[RETRY_OF] = str(retried)
@@ -241,7 +248,9 @@ class _Search:
             "max_epochs": high,
             "evaluations": request.trials,
             "first_number": before,
-            "first": [json.loads(configuration) for configuration in self.retries],
+            "first": [
+                json.loads(configuration) for configuration in (*self.retries, *self.earlier)
+            ],
             "directory": str(self.work),
             **space_fields(self.space),
         }

@@ -1,0 +1,79 @@
+"""Runs that end in one home, without the searches before: each is given its winner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline_lib import finish
+from pipeline_lib.config import RunConfig
+from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.home import Home
+from pipeline_lib.ledger import readings
+from pipeline_lib.models import build_model, design, load_model, save_model
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run
+from pipeline_lib.selection.ensemble import Candidates
+from pipeline_lib.tracking import open_store
+from pipeline_lib.training.loop import TrainingData, predict
+from pipeline_lib.trial import Rung, Trial, TrialState
+
+ARCHITECTURE = design(
+    {"multiply_adds": 2e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
+     "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,
+)  # fmt: skip
+SHARE = 0.2
+
+
+def chance_networks(data: PreparedData, directory: Path, count: int = 3) -> list[Trial]:
+    """Networks with chance weights, the least accurate on validation images first."""
+    split = TrainingData.of(data.search_data(0, SHARE).load())
+    made = []
+    for seed in range(count):
+        place = directory / str(seed)
+        torch.manual_seed(seed)
+        save_model(build_model(ARCHITECTURE), ARCHITECTURE, place)
+        answers = predict(load_model(place), split.val_images).argmax(1)
+        accuracy = float((answers == split.val_labels).float().mean())
+        rungs = (Rung(100, accuracy, 1.0),)
+        made.append(Trial("s", "optuna", seed, TrialState.COMPLETE, {}, rungs, 1, model=place))
+    return sorted(made, key=lambda trial: trial.val_accuracy or 0.0)
+
+
+@dataclass(frozen=True)
+class House:
+    """A home, and the data that its runs are of."""
+
+    home: Home
+    data: PreparedData
+
+    def end(self, name: str, winner: Trial, **config: Any) -> tuple[Run, finish.Findings]:
+        """What follows a search of which this is the winner."""
+        run = Run(RunConfig(name=name, validation_share=SHARE, **config), name, self.home)
+        run.directory.mkdir(parents=True, exist_ok=True)
+        visible = self.data.search_data(run.config.split_seed, SHARE)
+        with Record(run) as record:
+            contest = finish.hold_contest(run, Candidates([winner], {}), winner, visible, record)
+            choice = finish.decide(run, winner, contest)
+            self.before_test()
+            test = finish.test_winner(run, choice, self.data, record)
+            registration = finish.register(run, choice, self.data, test, record)
+            return run, finish.Findings([winner], choice, test, registration)
+
+    def before_test(self) -> None:
+        """What happens elsewhere between the decision and the test."""
+
+    @property
+    def evaluations(self) -> int:
+        return len(readings(self.home, self.data.digest))
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """What MLflow shows of a run."""
+        client = open_store(self.home).client
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        wanted = f"tags.`automl.study` = '{name}' and tags.`automl.role` = 'pipeline'"
+        (found,) = client.search_runs(experiments, wanted)
+        return dict(found.data.metrics)
