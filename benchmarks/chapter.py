@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.chapter_loop import ChapterTraining, Images, chapter_images, first
 from benchmarks.results import Bench, Result, Table
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.engines.optuna_spaces import book
 
 _EPOCHS = 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.tracking import environment_tags
 
 _FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")

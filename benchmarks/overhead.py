@@ -17,7 +17,7 @@ from statistics import median
 from benchmarks.long_study import long_study
 from benchmarks.replay import Climb, Replayed, replay
 from benchmarks.results import Bench, Result, Table
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.engines.ladder import BASE_SAMPLES
 from pipeline_lib.engines.optuna_engine import trial_seed
 from pipeline_lib.home import Home

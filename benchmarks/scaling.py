@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.long_study import long_study, peak_memory
 from benchmarks.results import Bench, Result, Table
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.models import design, multiply_adds
 from pipeline_lib.training.loop import Training, TrainingData, use_one_thread

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.replay import spread
 from benchmarks.results import Bench, Result, Table
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.engines import optuna_engine, optuna_storage
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import BASE_SAMPLES, REDUCTION, Ladder

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.replay import random_configurations, replay, spread
 from benchmarks.results import Bench, Result, Table
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 
 _ENDLESS = 10**8  # samples: the clock ends every training
 

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 from prefect import flow
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.parameters import takes_the_configuration
 from flows.telling import tell
@@ -48,6 +49,9 @@ def _study_name() -> str:
 @flow(
     name="automl",
     flow_run_name=_study_name,
+    retries=0,  # named: no setting may search, and open the test set, again
+    persist_result=False,
+    task_runner=ThreadPoolTaskRunner(max_workers=len(_SEARCHES)),
     on_completion=[tell],
     on_failure=[tell],
     on_crashed=[tell],
@@ -88,7 +92,10 @@ def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record
     return {
         **report(run, findings, visible, record),
         "leaderboard": str(run.directory / "leaderboard.csv"),
-        "artifacts": {"diagram_pdf": str(drawing.pdf), "diagram_svg": str(drawing.svg)},
+        "artifacts": {
+            "diagram_pdf": str(drawing.pdf) if drawing else None,
+            "diagram_svg": str(drawing.svg) if drawing else None,
+        },
     }
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.isolation import isolated
+
 _PATIENCE_SECONDS = 20.0
 _MARK = "AUTOML_STARTED_BY"
 
@@ -49,6 +51,7 @@ class Children:
         self._heir = subprocess.Popen(
             [sys.executable, "-m", "flows.children", self._mark],
             stdin=subprocess.PIPE,
+            env=isolated(),
             start_new_session=True,
         )
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flows.settings import settle
 from pipeline_lib.errors import AutomlError, HomeError, UserError
 from pipeline_lib.memory import hurry
 
@@ -259,6 +260,7 @@ def doctor(home: HomeOption = None) -> None:
 def main() -> None:
     """Run the command; what is the user's to mend is one line and exit code 2."""
     hurry()
+    settle()
     try:
         app()
     except UserError as error:

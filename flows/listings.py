@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.cleaning import Cleaned
-from pipeline_lib.config import SPACES, RunConfig, available_cores, choice
+from pipeline_lib.config import SPACES, RunConfig, choice
+from pipeline_lib.cores import available_cores
 from pipeline_lib.data.prepared import status
 from pipeline_lib.dot import find_dot
 from pipeline_lib.engines.autopytorch import environment
@@ -172,9 +173,8 @@ def _findings(home: Home) -> Iterator[tuple[bool, str, str]]:
         )
         yield missing is None, "engine autopytorch", found
     try:
-        find_dot()
-        yield True, "dot", "for diagrams"
+        yield True, "dot", f"{find_dot()}, for diagrams"
     except UserError as error:
-        yield False, "dot", error.remedy
+        yield False, "dot", f"{error.problem}; {error.remedy}"
     served = os.environ.get("PREFECT_API_URL") or "a server is started for each run"
     yield True, "prefect server", served

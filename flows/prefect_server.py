@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows import doors
+from flows.settings import API_URL, check_chosen_server, chosen_server, without_prefect
 from pipeline_lib.errors import ServerError
 from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
@@ -44,13 +45,16 @@ _QUIET_SECONDS = 3.0
 
 
 def client_settings(home: Home, api_url: str) -> dict[str, str]:
-    """Environment variables with which Prefect works on the server at `api_url` for `home`."""
+    """Environment variables with which Prefect works on our server at `api_url` for `home`."""
+    return {**_settings(home, api_url), **doors.prefect_settings()}
+
+
+def _settings(home: Home, api_url: str) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(home.prefect),
-        "PREFECT_API_URL": api_url,
+        API_URL: api_url,
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # Prefect's own choice is pickle
-        **doors.prefect_settings(),
     }
 
 
@@ -73,15 +77,16 @@ class LocalServer:
     def start_in_background(self) -> None:
         """Choose a server, starting one where there is none, and point this process at it.
 
-        The user's own PREFECT_API_URL wins and leaves the environment untouched. Does not wait.
+        The user's own PREFECT_API_URL wins. Does not wait.
         """
-        if os.environ.get("PREFECT_API_URL"):
-            self.api_url = os.environ["PREFECT_API_URL"]
-            return
-        with deciding(self.home):
-            self._user = acquire(self.home.prefect / "users", shared=True, wait=True)
-            self.api_url = address_of_up(self.home) or self._background_server()
-        for name, value in client_settings(self.home, self.api_url).items():
+        if chosen := chosen_server():
+            self.api_url, settings = chosen, _settings(self.home, chosen)
+        else:
+            with deciding(self.home):
+                self._user = acquire(self.home.prefect / "users", shared=True, wait=True)
+                self.api_url = address_of_up(self.home) or self._background_server()
+            settings = client_settings(self.home, self.api_url)
+        for name, value in settings.items():
             self._environment_before[name] = os.environ.get(name)
             os.environ[name] = value
 
@@ -91,6 +96,9 @@ class LocalServer:
         Raises:
             ServerError: It ended, does not answer in time, or asks for another password.
         """
+        if self._user is None:
+            check_chosen_server(self.api_url)
+            return self.api_url
         deadline = time.monotonic() + timeout_seconds
         while not self._is_ready():
             if self._process is not None and self._process.poll() is not None:
@@ -101,9 +109,7 @@ class LocalServer:
                     "Prefect server", f"{problem}:\n{said}" if said else problem, remedy=remedy
                 )
             if time.monotonic() > deadline:
-                remedy = "start it, or unset PREFECT_API_URL to have one started"
-                if self._user is not None:
-                    remedy = f"what it said is in {self._log}"
+                remedy = f"what it said is in {self._log}"
                 raise ServerError(
                     "Prefect server", "does not answer", value=self.api_url, remedy=remedy
                 )
@@ -114,8 +120,8 @@ class LocalServer:
         return self.api_url
 
     def _is_ready(self) -> bool:
-        """Whether the server answers; of one that a home shares, that it takes our password."""
-        return answers(self.api_url) and (self._user is None or _takes_password(self.api_url))
+        """Whether the server answers, and takes our password."""
+        return answers(self.api_url) and _takes_password(self.api_url)
 
     def _start_again_when_killed(self) -> None:
         """Prefect repeats its calls for a minute: time enough for a server on the same port."""
@@ -166,7 +172,8 @@ class LocalServer:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "flows.prefect_server", *arguments],
                     pass_fds=inherited,
-                    env={**os.environ, **client_settings(self.home, url), **_TRIMMED},
+                    env={**without_prefect(), **client_settings(self.home, url), **_TRIMMED},
+                    cwd=self.home.prefect,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

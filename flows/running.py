@@ -7,11 +7,13 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from flows.deployments import preset, presets
 from flows.prefect_api import RUN_SETTINGS
 from flows.prefect_server import LocalServer
+from flows.settings import check_servers, stand_in
 from pipeline_lib.config import RunConfig, choice, parse_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.home import Home
@@ -34,17 +36,18 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
-    config = configuration(preset_name, given)
-    if config.data is not None:
-        from pipeline_lib.run import check_data
+    from pipeline_lib.run import check_data
 
-        check_data(config)
+    config = configuration(preset_name, given)
     home = Home.from_environment()
+    check_data(config)
+    check_servers(home)
     if config.warm_start:
         from pipeline_lib.warm_start import settle
 
         settle(config, home, config.name or "")  # says what is wrong before anything is started
     home.ensure_writable()
+    stand_in(home)
     os.environ.update(_QUIET_PREFECT)
     server = LocalServer(home)  # Never released: Prefect sends its last lines as the process ends.
     server.start_in_background()
@@ -67,7 +70,9 @@ def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
         fields["dataset"] = preset_name
     if "budget" in fields:
         fields["budget_seconds"] = parse_seconds(str(fields.pop("budget")))
-    return RunConfig.parse(fields)
+    config = RunConfig.parse(fields)
+    place = config.data and str(Path(config.data).absolute())
+    return config.model_copy(update={"data": place})
 
 
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from flows.children import Child, Children, Program
 from flows.deployments import PROJECT
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
+from flows.settings import without_mlflow, without_prefect
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.isolation import reach_loopback_directly
 from pipeline_lib.tracking.store import UI_VARIABLE
 
 _START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
@@ -80,7 +82,9 @@ class _Session:
         self.say = self.console.print
 
     def _environment(self) -> dict[str, str]:
-        others = {k: v for k, v in os.environ.items() if not k.startswith("AUTOML_PASSWORD")}
+        inherited = without_prefect()
+        reach_loopback_directly(inherited, self.host)
+        others = {k: v for k, v in inherited.items() if not k.startswith("AUTOML_PASSWORD")}
         return {
             **others,
             **client_settings(self.home, f"{self.prefect_url}/api"),
@@ -153,7 +157,8 @@ class _Session:
         names = {self.host, *doors.LOOPBACK_NAMES}
         command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in sorted(names))]
         command += ["--app-name", "automl"]
-        settings = doors.mlflow_settings(self.home, self.host, self.mlflow_port)
+        doors_settings = doors.mlflow_settings(self.home, self.host, self.mlflow_port)
+        settings = {**without_mlflow(self.environment), **doors_settings}
         self._start("MLflow server", command, "../mlflow/server.log", settings)
 
     def _deploy(self) -> None:
@@ -183,7 +188,7 @@ class _Session:
             name,
             [sys.executable, "-m", *command],
             self.home.prefect / log,
-            {**self.environment, **(settings or {})},
+            self.environment if settings is None else settings,
             self.home.prefect,
         )
         self.children.start(program)
@@ -268,7 +273,10 @@ def _prefect_command(api_url: str) -> str:
     program = Path(sys.executable).with_name("prefect")
     command = "prefect" if shutil.which("prefect") == str(program) else os.path.relpath(program)
     settings = Path("prefect.toml")
-    found = tomllib.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    found = {}
+    if settings.is_file():
+        with suppress(tomllib.TOMLDecodeError):  # then `prefect` reaches nothing there
+            found = tomllib.loads(settings.read_text(encoding="utf-8", errors="replace"))
     reached = os.environ.get("PREFECT_API_URL") or found.get("api", {}).get("url")
     return command if reached == api_url else f"PREFECT_API_URL={api_url} {command}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Mapping
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline_lib.cores import available_cores
 from pipeline_lib.data.catalogue import CATALOGUE, find
 from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
 from pipeline_lib.errors import ConfigurationError
@@ -24,13 +24,6 @@ SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces
 
 _LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def available_cores() -> int:
-    """Cores that this process may use, ≥ 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class RunConfig(BaseModel):

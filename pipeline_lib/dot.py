@@ -15,32 +15,46 @@ from pipeline_lib.errors import UserError
 
 FONT = "Helvetica"  # dot and PDF readers know its widths; a browser is told them
 _PORTED_DOT = "graphviz-pure"  # dot as a wheel
+_TRY_SECONDS, _DRAW_SECONDS = 10.0, 120.0
 _TEXT = re.compile(r'(<text\b[^>]* font-size="([\d.]+)"[^>]*)>([^<]*)<')
 
 
 def find_dot() -> Path:
-    """The system's `dot`, else the port that was installed with this package.
+    """The system's `dot`, else the port that was installed with this package: one that draws.
+
+    Each is tried with a graph of one node, which takes milliseconds.
 
     Raises:
-        UserError: There is neither.
+        UserError: There is neither, or none that draws.
     """
     beside_python = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = shutil.which("dot") or shutil.which(_PORTED_DOT, path=beside_python)
-    if found is None:
-        remedy = f"install Graphviz, or the Python package {_PORTED_DOT}"
-        raise UserError("drawing", f"neither dot nor {_PORTED_DOT} was found", remedy=remedy)
-    return Path(found)
+    found = (shutil.which("dot"), shutil.which(_PORTED_DOT, path=beside_python))
+    problems = [f"neither dot nor {_PORTED_DOT} was found"]
+    for dot in map(Path, filter(None, found)):
+        try:
+            if b"<svg" in render(dot, "digraph {a}", "-Tsvg", seconds=_TRY_SECONDS):
+                return dot
+            problems.append(f"what {dot} -Tsvg writes is no SVG")
+        except UserError as error:
+            problems.append(error.problem)
+    remedy = f"install Graphviz, or the Python package {_PORTED_DOT}"
+    raise UserError("drawing", problems[-1], remedy=remedy)
 
 
-def render(dot: Path, source: str, *options: str) -> bytes:
+def render(dot: Path, source: str, *options: str, seconds: float = _DRAW_SECONDS) -> bytes:
     """What dot makes of *source* with *options*.
 
     Raises:
-        UserError: It cannot be started, or it refused.
+        UserError: It cannot be started, it refused, or it takes longer than so many seconds.
     """
-    command = [str(dot), *options]
+    command, given = [str(dot), *options], source.encode()
     try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, check=False)
+        done = subprocess.run(
+            command, input=given, capture_output=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        problem = f"{dot} {options[0]} was ended after {seconds:.0f} seconds"
+        raise UserError("drawing", problem) from error
     except OSError as error:
         raise UserError("drawing", f"{dot} cannot be started ({error.strerror})") from error
     if done.returncode or not done.stdout:

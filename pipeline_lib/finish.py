@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.prepared import PreparedData, SearchData
-from pipeline_lib.errors import AutomlError
+from pipeline_lib.errors import AutomlError, UserError
 from pipeline_lib.files import write_whole
 from pipeline_lib.memory import load_for_good
 from pipeline_lib.record import Record
@@ -137,22 +137,29 @@ def hold_contest(
         folded = compare_finalists(run, candidates.trials, data, rival)
         contest = replace(contest, folded=folded)
     path = run.directory / "comparisons.json"
-    path.write_text(json.dumps(contest.as_json(), indent=1) + "\n")
+    write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
     return contest
 
 
-def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
-    """Draw the winner's network as PDF, SVG and PNG, and keep its printed form."""
+def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing | None:
+    """Draw the winner's network as PDF, SVG and PNG, and keep its printed form.
+
+    A network that cannot be drawn is a warning, and None: no result depends on its picture.
+    """
     from pipeline_lib.drawing import draw
     from pipeline_lib.models import load_model
 
     assert winner.model is not None
     network = load_model(winner.model)
-    drawing = draw(network, data.shape, run.directory)
-    printed = run.directory / "architecture.txt"
-    printed.write_text(f"{network}\n")
-    for path in (drawing.pdf, drawing.svg, drawing.png, printed):
+    files = [write_whole(run.directory / "architecture.txt", f"{network}\n")]
+    drawing = None
+    try:
+        drawing = draw(network, data.shape, run.directory)
+        files += [drawing.pdf, drawing.svg, drawing.png]
+    except UserError as error:
+        _log.warning("%s: the run goes on without a diagram", error)
+    for path in files:
         record.recorder.log_artifact(path)
     return drawing
 

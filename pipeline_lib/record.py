@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError
+from pipeline_lib.tracking.address import VARIABLE, try_to_write
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
@@ -102,7 +105,23 @@ class Record:
             self._pending.pop(0).result()
 
     def __enter__(self) -> Record:
+        """Begin; a store that the user named is tried now, with a file, before anything else.
+
+        Raises:
+            UserError: It cannot be used.
+        """
+        if os.environ.get(VARIABLE):
+            try:
+                self._thread.submit(self._try_to_write).result()
+            except BaseException:
+                self._thread.shutdown()
+                self._stack.close()
+                raise
         return self
+
+    def _try_to_write(self) -> None:
+        asked = self._run.config.model_dump(mode="json")
+        try_to_write(self._open(), json.dumps(asked, indent=1) + "\n")
 
     def __exit__(
         self,

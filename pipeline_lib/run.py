@@ -20,10 +20,11 @@ from pipeline_lib.data.raw_files import check_files
 from pipeline_lib.dot import find_dot
 from pipeline_lib.engines import make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest
-from pipeline_lib.errors import ConfigurationError, EngineUnavailable
+from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
+from pipeline_lib.tracking.address import check_address
 from pipeline_lib.trial import Trial
 
 RUN = "run.json"
@@ -47,14 +48,15 @@ class Run:
         Raises:
             DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
-            UserError: There is no program to draw the winner with.
+            ServerError: MLflow cannot use what `MLFLOW_TRACKING_URI` names.
             ConfigurationError: A run to start from is not there.
         """
         from pipeline_lib.warm_start import settle
 
         check_data(config)
-        find_dot()
+        check_address(home)
         home.ensure_writable()
+        _try_to_draw()
         called = name or config.name or made_up_name(config.dataset)
         return cls(settle(config, home, called), called, home)
 
@@ -120,6 +122,13 @@ def check_data(config: RunConfig) -> None:
     """
     if config.data is not None:
         check_files(find(config.dataset), Path(config.data))
+
+
+def _try_to_draw() -> None:
+    try:
+        find_dot()
+    except UserError as error:
+        _log.warning("%s: there will be no diagram of the winner", error)
 
 
 def made_up_name(dataset: str) -> str:

@@ -87,7 +87,8 @@ def print_outcome(outcome: dict[str, Any]) -> None:
     out.print(f"[bold]Model[/]       {outcome['model'] or outcome['challenger']}")
     role = "champion" if outcome["promotion"]["promoted"] else "challenger only"
     out.print(f"[bold]Standing[/]    {role}: {why}")
-    out.print(f"[bold]Diagram[/]     {outcome['artifacts']['diagram_pdf']}")
+    if outcome["artifacts"]["diagram_pdf"]:
+        out.print(f"[bold]Diagram[/]     {outcome['artifacts']['diagram_pdf']}")
     out.print(f"[bold]Report[/]      {outcome['report']}")
     out.print(f"[bold]Seconds[/]     {', '.join(f'{k} {v:.0f}' for k, v in seconds.items())}")
     out.print("\nBrowse it in Prefect and MLflow: [bold]automl up[/]")

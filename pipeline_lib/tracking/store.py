@@ -18,7 +18,9 @@ from urllib.request import url2pathname
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
+from pipeline_lib.isolation import reach_loopback_directly
 from pipeline_lib.tracking import relocation
+from pipeline_lib.tracking.address import VARIABLE, artifacts_beside, without_password
 from pipeline_lib.tracking.patience import Patience, PatientClient
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ def open_store(home: Home) -> Store:
         HomeError: The database is none, is of another MLflow, or cannot be written.
         ServerError: The server that `MLFLOW_TRACKING_URI` names does not answer.
     """
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        store = Store(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri, artifacts=None)
+    if uri := os.environ.get(VARIABLE):
+        store = Store(uri, os.environ.get("MLFLOW_REGISTRY_URI") or uri, artifacts_beside(uri))
         _check_remote(store)
         return store
     database = home.mlflow_database
@@ -156,6 +158,7 @@ def _check_local(store: Store, database: Path) -> None:
 
 
 def _check_remote(store: Store) -> None:
+    reach_loopback_directly(os.environ)
     # MLflow retries a refused connection for minutes; the user waits at the terminal.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -164,12 +167,13 @@ def _check_remote(store: Store) -> None:
     client = store.client if store.uri in _answered else store.plain_client
     try:
         client.search_experiments(max_results=1)
+        client.search_registered_models(max_results=1)
         _answered.add(store.uri)
     except MlflowException as error:
         shown = without_password(store.uri)
         problem = f"MLflow cannot use it ({str(error.message).replace(store.uri, shown)})"
         remedy = "start that server, or unset the variable to record in the state directory"
-        raise ServerError("MLFLOW_TRACKING_URI", problem, value=shown, remedy=remedy) from error
+        raise ServerError(VARIABLE, problem, value=shown, remedy=remedy) from error
 
 
 def _is_anothers(database: Path) -> bool:
@@ -179,12 +183,6 @@ def _is_anothers(database: Path) -> bool:
 def _unusable(database: Path, why: str) -> HomeError:
     remedy = "move that file away to start a new one, or choose another with --home DIR"
     return HomeError("mlflow", f"cannot be used ({why})", value=str(database), remedy=remedy)
-
-
-def without_password(uri: str) -> str:
-    """The address without the user name and password that it may carry."""
-    netloc = urlsplit(uri).netloc
-    return uri.replace(netloc, netloc.rpartition("@")[2], 1) if "@" in netloc else uri
 
 
 def _quieten_mlflow() -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError, TrialFailure
+from pipeline_lib.isolation import isolating
 from pipeline_lib.memory import limit_memory
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.trial import Configuration, Epoch, Rung
@@ -151,7 +152,7 @@ def _start(process: ForkServerProcess) -> None:
     Raises:
         OSError, EOFError: None of them lived long enough.
     """
-    with _plain_main():
+    with _plain_main(), isolating():
         for _ in range(_TRIES - 1):
             with suppress(OSError, EOFError):
                 process.start()

@@ -15,7 +15,6 @@ import os
 import shlex
 import shutil
 import site
-import subprocess
 import sys
 import sysconfig
 import venv
@@ -26,6 +25,7 @@ import pipeline_lib
 from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
+from pipeline_lib.isolation import captured
 
 Progress = Callable[[str], None]
 
@@ -161,7 +161,7 @@ def _build(home: Home, progress: Progress) -> None:
     options = ("--no-index", "--no-deps", "--no-compile")
     _pip("install", *options, "--target", str(packages), *found)
     lines = "".join(f"{path}\n" for path in _our_packages())
-    (packages / "behind_our_own.pth").write_text(lines)
+    (packages / "behind_our_own.pth").write_text(lines, encoding="utf-8")
     progress("Auto-PyTorch: trying it")
     # Compiles what the worker imports, and only that, so that its first start is as fast as others.
     command = [str(staging / "bin" / "python"), "-c", _TRY]
@@ -248,15 +248,7 @@ def _pip(*arguments: str, **environment: str) -> None:
 
 
 def _call(command: list[str], problem: str, **environment: str) -> None:
-    run = subprocess.run(
-        command,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    run = captured(command, environment)
     if run.returncode:
         lines = [line for line in run.stdout.splitlines() if line.strip()]
         errors = [line for line in lines if "error" in line.lower()] or lines

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pipeline_lib.isolation import isolated, short_folder
+
 _MODULE = "pipeline_lib.engines.autopytorch.worker"
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -28,7 +30,7 @@ class WorkerProcess:
 
     def __init__(self, python: Path, job: Mapping[str, Any], log: Path) -> None:
         self._log = log
-        self._temporary = tempfile.mkdtemp(prefix="automl-")
+        self._temporary = tempfile.mkdtemp(prefix="automl-", dir=short_folder())
         told = {**job, "temporary": self._temporary}
         with log.open("w", encoding="utf-8") as stderr:
             self._process = subprocess.Popen(
@@ -36,7 +38,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+                env={**isolated(), **dict.fromkeys(_ONE_THREAD, "1")},
                 cwd=log.parent,
                 start_new_session=True,
             )
@@ -91,7 +93,6 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """The last line of its log."""
-        lines = [
-            line for line in self._log.read_text(errors="replace").splitlines() if line.strip()
-        ]
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
         return lines[-1].strip()[:300] if lines else ""
