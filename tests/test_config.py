@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import SPACES, RunConfig, available_cores, parse_seconds
+from pipeline_lib.config import SPACES, RunConfig, parse_seconds
+from pipeline_lib.cores import available_cores
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError, DataError, UserError
 

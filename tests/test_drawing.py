@@ -19,7 +19,9 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from torch import nn
 
+from flows.listings import print_doctor
 from pipeline_lib.config import RunConfig
+from pipeline_lib.dot import find_dot, render
 from pipeline_lib.drawing import draw
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
@@ -247,22 +249,55 @@ def test_a_browser_with_a_wider_font_keeps_text_in_its_box(tmp_path, monkeypatch
 
 
 def test_without_any_dot_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    without_the_port(monkeypatch, tmp_path)
     with pytest.raises(UserError) as caught:
         draw(ConvNet(), IMAGE_SHAPE, tmp_path / "out")
     assert str(caught.value) == (
         "drawing: neither dot nor graphviz-pure was found; "
         "install Graphviz, or the Python package graphviz-pure"
     )
-    with pytest.raises(UserError, match="neither dot nor"):  # not when the search is over
-        Run.begin(RunConfig(), Home(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def without_the_port(monkeypatch, place):
+    """Only programs that lie in `place` are found."""
+    monkeypatch.setenv("PATH", str(place))
+    monkeypatch.setattr(sys, "executable", str(place / "python"))
+
+
+def test_a_run_without_a_dot_that_draws_begins_with_a_warning(tmp_path, monkeypatch, caplog):
+    without_the_port(monkeypatch, tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    Run.begin(RunConfig(), Home(tmp_path / "out"))
+    assert "no diagram of the winner" in caplog.text
+
+
+@pytest.mark.parametrize("does", ["exit 1", "echo 'no plugin' >&2; exit 1", "cat", "exit 0"])
+def test_a_dot_that_does_not_draw_leaves_the_work_to_the_port(does, tmp_path, monkeypatch):
+    write_program(tmp_path / "dot", does)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert find_dot().name == "graphviz-pure"
+    assert draw(ConvNet(), IMAGE_SHAPE, tmp_path / "out").svg.exists()
+
+
+def test_the_doctor_names_the_dot_that_draws(tmp_path, monkeypatch, capsys):
+    write_program(tmp_path / "dot", "exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    print_doctor(Home(tmp_path / "home"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " dot " in line]
+    assert line.startswith("ok")
+    assert "graphviz-pure" in line
+
+
+def test_a_dot_that_never_ends_is_ended(tmp_path):
+    write_program(tmp_path / "dot", "exec sleep 600")
+    with pytest.raises(UserError, match="was ended after"):
+        render(tmp_path / "dot", "digraph {a}", "-Tsvg", seconds=0.2)
 
 
 def test_a_dot_that_refuses_is_quoted(tmp_path, monkeypatch):
     write_program(tmp_path / "dot", "echo 'no plugin for svg' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    without_the_port(monkeypatch, tmp_path)
     with pytest.raises(UserError, match=r"drawing: .*/dot -Tsvg failed: no plugin for svg"):
         draw(ConvNet(), IMAGE_SHAPE, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -271,6 +306,6 @@ def test_a_dot_that_refuses_is_quoted(tmp_path, monkeypatch):
 def test_a_dot_that_cannot_be_started_is_named(tmp_path, monkeypatch):
     (tmp_path / "dot").write_bytes(b"\x7fELF no program")
     (tmp_path / "dot").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    without_the_port(monkeypatch, tmp_path)
     with pytest.raises(UserError, match=r"drawing: .*/dot cannot be started"):
         draw(ConvNet(), IMAGE_SHAPE, tmp_path / "out")

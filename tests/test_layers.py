@@ -177,6 +177,16 @@ def test_what_has_one_place_is_not_written_again(path):
     assert not imported_packages(path) & again
 
 
+@every_source
+def test_every_python_that_is_started_gets_a_named_environment(path):
+    """`isolation.isolated()`, or what was made of it; `dot` and `git` are no Pythons."""
+    if name_of(path) in ("pipeline_lib/dot.py", "pipeline_lib/tracking/environment.py"):
+        pytest.skip("starts another program")
+    calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+    starts = [c for c in calls if ast.unparse(c.func) in ("subprocess.run", "subprocess.Popen")]
+    assert not [c.lineno for c in starts if "env" not in {keyword.arg for keyword in c.keywords}]
+
+
 def test_no_package_of_the_project_shadows_mlflow():
     assert not (ROOT / "mlflow" / "__init__.py").exists()
 

@@ -409,8 +409,8 @@ def test_the_users_own_server_wins(
     other.write_bytes(home.mlflow_database.read_bytes())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
     store = open_store(home)
-    assert (store.uri, store.artifacts) == (f"sqlite:///{other}", None)
-    assert store.artifact_location("mnist") is None
+    assert store.uri == f"sqlite:///{other}"
+    assert store.artifact_location("mnist") == (tmp_path / "mlruns" / "mnist").as_uri()
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prefect.settings.models.flows import FlowsSettings
 from running_up import free_port, running_up, wait_until
+from surroundings import variables
 
 from flows.prefect_api import HEARTBEAT_SECONDS, SILENCE_SECONDS
 from flows.prefect_server import answers, claim
@@ -75,8 +76,10 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_deployment_runs_and_shows_in_both(home, mnist, test_home):
-    with running_up(home) as running:
+def test_a_deployment_runs_and_shows_in_both(home, mnist, test_home, tmp_path):
+    """Whatever the surroundings of `automl up` are; those of whoever asks it are plain."""
+    with running_up(home, **variables(tmp_path)) as running:
+        running.environment = os.environ
         done = running.deploy_run(
             "--watch --param budget_seconds=15 --param name=first-run",
             f"--param data={test_home.data}",

@@ -37,6 +37,12 @@ def outcome(tmp_path):
     }
 
 
+def test_a_run_without_a_diagram_names_none(outcome, capsys):
+    outcome["artifacts"] = {"diagram_pdf": None}
+    print_outcome(outcome)
+    assert "Diagram" not in capsys.readouterr().out
+
+
 def test_every_comparison_is_said_once(outcome, capsys):
     print_outcome(outcome)
     said = capsys.readouterr().out
