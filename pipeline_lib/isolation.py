@@ -65,7 +65,7 @@ def isolated(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def captured(
-    command: Sequence[str], environ: Mapping[str, str] | None = None
+    command: Sequence[str | Path], environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """What a child of ours said, to both outputs, and how it ended; no locale decides how to read.
 

@@ -19,12 +19,12 @@ from PIL import Image
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from torch import nn
 
-from flows.listings import print_doctor
 from pipeline_lib.config import RunConfig
 from pipeline_lib.dot import find_dot, render
 from pipeline_lib.drawing import draw
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
+from pipeline_lib.isolation import captured
 from pipeline_lib.run import Run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -280,11 +280,12 @@ def test_a_dot_that_does_not_draw_leaves_the_work_to_the_port(does, tmp_path, mo
     assert draw(ConvNet(), IMAGE_SHAPE, tmp_path / "out").svg.exists()
 
 
-def test_the_doctor_names_the_dot_that_draws(tmp_path, monkeypatch, capsys):
+def test_the_doctor_names_the_dot_that_draws(tmp_path, monkeypatch):
     write_program(tmp_path / "dot", "exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    print_doctor(Home(tmp_path / "home"))
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if " dot " in line]
+    automl = Path(sys.executable).with_name("automl")
+    said = captured([automl, "doctor", "--home", str(tmp_path / "home")]).stdout
+    (line,) = [line for line in said.splitlines() if " dot " in line]
     assert line.startswith("ok")
     assert "graphviz-pure" in line
 
