@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import ExitStack
 from typing import Any
 
 import psutil
@@ -13,16 +12,18 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.ending import Ending
 from flows.parameters import takes_the_configuration
 from flows.telling import tell
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData
 from pipeline_lib.engines.base import Engine
+from pipeline_lib.errors import Stopped, UserError
 from pipeline_lib.finish import Findings, load_ahead
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
-from pipeline_lib.run import Run, made_up_name
+from pipeline_lib.run import Run, begin, claim_name, made_up_name
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
 from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
@@ -42,8 +43,12 @@ _FIRST_TRIAL_SECONDS = 10.0
 
 def _study_name() -> str:
     """The study's name; the flow run takes it, so that both UIs call the run the same."""
-    given = flow_run.parameters
-    return given.get("name") or made_up_name(given.get("dataset") or "automl")
+    given = {name: value for name, value in flow_run.parameters.items() if value is not None}
+    try:
+        config = RunConfig.parse(given)
+        return config.name or claim_name(Home.from_environment(), config.dataset)
+    except (UserError, OSError):  # the run will say it, and writes nothing
+        return given.get("name") or made_up_name("automl")
 
 
 @flow(
@@ -58,22 +63,32 @@ def _study_name() -> str:
     on_cancellation=[tell],
 )
 @takes_the_configuration
-def automl(config: RunConfig) -> dict[str, Any]:
+def automl(config: RunConfig) -> Any:
     """Find the best classifier of a data set within a budget, and measure a champion once."""
     logging.getLogger("automl").setLevel(logging.INFO)
-    return _stages(Run.begin(config, Home.from_environment(), config.name or flow_run.name))
+    run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
+    record = Record(run)
+    ending = Ending(run, record)
+    try:
+        with stoppable(ending.why_now, ending.at_once) as stop, record:
+            return _stages(run, record, ending, stop)
+    except Stopped as stopped:
+        return ending.cancelled(str(stopped))
 
 
-def _stages(run: Run) -> dict[str, Any]:
+def _stages(run: Run, record: Record, ending: Ending, stop: threading.Event) -> dict[str, Any]:
     """One task after the other, the searches side by side; what the run found, as JSON values."""
-    with stoppable() as stop, Record(run) as record:
-        prepared = load_data(run, record)
-        engines = prepare_engines(run)
-        began = time.time()
-        found, progress = _search(run, engines, prepared, record, stop)
-        searched = time.time()
-        outcome = _finish(run, found, prepared, record)
-        run_id = record.recorder.run_id
+    prepared = load_data(run)
+    engines = prepare_engines(run)
+    begin(run, prepared, record)
+    began = time.time()
+    progress = [Progress(engine.name, run.config.budget_seconds) for engine in engines]
+    ending.search_begins(progress)
+    found = _search(run, engines, prepared, record, stop, progress)
+    ending.search_ended(stop)
+    searched = time.time()
+    outcome = _finish(run, found, prepared, record)
+    run_id = record.recorder.run_id
     first = min((p.first_trial for p in progress if p.first_trial), default=began)
     return {"run_id": run_id, **outcome, "seconds": _seconds(first, searched)}
 
@@ -105,20 +120,19 @@ def _search(
     prepared: PreparedData,
     record: Record,
     stop: threading.Event,
-) -> tuple[list[Trial], list[Progress]]:
+    watched: list[Progress],
+) -> list[Trial]:
     """Run the engines side by side on one split and one clock; all their trials."""
     visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
     deadline = time.monotonic() + run.config.budget_seconds
-    watched, running = [], []
-    with ExitStack() as stack:
-        for engine in engines:
-            watched.append(Progress(engine.name, run.config.budget_seconds))
+    running = []
+    with showing(watched):
+        for engine, progress in zip(engines, watched, strict=True):
             request = run.request(visible, engine.name, len(engines), deadline)
             search = _SEARCHES[engine.name]
-            running.append(search.submit(engine, request, watched[-1], record, stop))
-        stack.enter_context(showing(watched))
+            running.append(search.submit(engine, request, progress, record, stop))
         _load_what_comes_after(watched)
-        return [trial for search in running for trial in search.result()], watched
+        return [trial for search in running for trial in search.result()]
 
 
 def _load_what_comes_after(watched: list[Progress]) -> None:

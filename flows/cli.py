@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from flows.output import outlive_readers
 from flows.settings import settle
-from pipeline_lib.errors import AutomlError, HomeError, UserError
+from pipeline_lib.errors import AutomlError, HomeError, Stopped, UserError
 from pipeline_lib.memory import hurry
+from pipeline_lib.stopping import STOPPED
 
 HomeOption = Annotated[
     Path | None,
@@ -60,7 +62,12 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Search, compare, decide, test, register: the flow of the deployments, in this terminal."""
+    """Search, compare, decide, test, register: the flow of the deployments, in this terminal.
+
+    Ctrl-C, SIGTERM or SIGHUP end the search, and what it found is finished; a second Ctrl-C or
+    SIGTERM ends the run at once, its trials kept. Exit code: 0 with a finished result, 1 without, 2
+    where something is the user's to mend, 130 where the run was stopped without a result.
+    """
     options = locals().copy()
     from flows.running import run_here
 
@@ -258,7 +265,8 @@ def doctor(home: HomeOption = None) -> None:
 
 
 def main() -> None:
-    """Run the command; what is the user's to mend is one line and exit code 2."""
+    """Run the command; what is the user's to mend is one line and exit code 2, a stop 130."""
+    outlive_readers()
     hurry()
     settle()
     try:
@@ -266,6 +274,9 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except Stopped as error:
+        typer.echo(str(error), err=True)
+        sys.exit(STOPPED)
     except AutomlError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +32,7 @@ from pipeline_lib.errors import ServerError
 from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
+from pipeline_lib.stopping import ignore_signals
 
 _TRIMMED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -266,6 +267,9 @@ def _serve(listener: int, lock: int, users: Path) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
     )
+
+    ignore_signals()
+    server.capture_signals = nullcontext  # type: ignore[method-assign]  # a run that finishes needs it
 
     def end_when_unused() -> None:
         users_lock = None

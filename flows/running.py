@@ -18,9 +18,12 @@ from pipeline_lib.config import RunConfig, choice, parse_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.home import Home
 from pipeline_lib.notification import resolve
+from pipeline_lib.stopping import NOTHING, STOPPED, end_process, stoppable
 from pipeline_lib.training.workers import warm_up
+from tasks.display import ConsoleLines
 
 _GENERAL_PRESET = "mnist"
+_log = logging.getLogger("automl")
 _NOTIFY = "AUTOML_NOTIFY"
 
 _QUIET_PREFECT = {
@@ -49,10 +52,14 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
     home.ensure_writable()
     stand_in(home)
     os.environ.update(_QUIET_PREFECT)
-    server = LocalServer(home)  # Never released: Prefect sends its last lines as the process ends.
-    server.start_in_background()
-    threading.Thread(target=warm_up, daemon=True).start()
-    outcome = _run_flow(config, server)
+    is_over = threading.Event()
+    with stoppable(lambda: "" if is_over.is_set() else f"{preset_name}: {NOTHING}", end_process):
+        _log.addHandler(ConsoleLines())
+        server = LocalServer(home)  # Never released: Prefect sends its last lines as it ends.
+        server.start_in_background()
+        threading.Thread(target=warm_up, daemon=True).start()
+        outcome = _run_flow(config, server)
+        is_over.set()
     _show(outcome, as_json=as_json)
 
 
@@ -76,12 +83,17 @@ def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
 
 
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
+    from prefect.exceptions import CancelledRun
+
     from flows.automl import automl
-    from tasks.display import ConsoleLines
 
     server.wait_until_healthy()
-    logging.getLogger("automl").addHandler(ConsoleLines())
-    outcome: dict[str, Any] = automl(**config.model_dump(), notify=_out_of_prefect(config.notify))
+    parameters = {**config.model_dump(), "notify": _out_of_prefect(config.notify)}
+    try:
+        outcome: dict[str, Any] = automl(**parameters)
+    except CancelledRun as stopped:
+        _log.warning("%s", stopped)
+        sys.exit(STOPPED)
     return outcome
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.request
@@ -23,9 +23,10 @@ from flows.deployments import PROJECT
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from flows.settings import without_mlflow, without_prefect
-from pipeline_lib.errors import ServerError
+from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
+from pipeline_lib.stopping import end_process, stoppable
 from pipeline_lib.tracking.store import UI_VARIABLE
 
 _START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
@@ -50,28 +51,35 @@ def up(
         },
     )
     home.ensure_writable()
-    with ExitStack() as stack, _interrupted_by_signals():
+    with ExitStack() as stack, stoppable(end=end_process, grace_seconds=None) as stop:
         stack.enter_context(_claimed(home, f"http://{host}:{prefect_port}/api"))
-        session = _Session(home, host, prefect_port, mlflow_port)
+        session = _Session(home, host, prefect_port, mlflow_port, stop)
         stack.callback(session.stop)
-        try:
+        with suppress(Stopped):
             session.start()
             session.say_what_next()
             session.watch()
-        except KeyboardInterrupt:
-            session.say("\nstopping …")
+        session.say("\nstopping …")
 
 
 class _Session:
     """What one `automl up` runs."""
 
-    def __init__(self, home: Home, host: str, prefect_port: int, mlflow_port: int) -> None:
+    def __init__(
+        self,
+        home: Home,
+        host: str,
+        prefect_port: int,
+        mlflow_port: int,
+        asked_to_stop: threading.Event,
+    ) -> None:
         from rich.console import Console
 
         self.home = home
         self.host = host
         self.prefect_port = prefect_port
         self.mlflow_port = mlflow_port
+        self.asked_to_stop = asked_to_stop
         self.prefect_url = f"http://{host}:{prefect_port}"
         self.mlflow_url = f"http://{host}:{mlflow_port}"
         self.environment = self._environment()
@@ -110,12 +118,21 @@ class _Session:
         self._wait("MLflow server", lambda: _get(f"{self.mlflow_url}/health"))
 
     def watch(self) -> None:
-        """Return never; start what was killed again, and raise when that does not help."""
+        """Until this is to stop; start what was killed again, and raise when that does not help."""
         while True:
             child = self.children.ended()
             if child is not None:
                 self._start_again(child)
-            time.sleep(0.5)
+            self._pause(0.5)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait a moment.
+
+        Raises:
+            Stopped: A signal came.
+        """
+        if self.asked_to_stop.wait(seconds):
+            raise Stopped("automl up", "stopped")
 
     def stop(self) -> None:
         """Stop everything in the reverse order, and say in Prefect what became of its runs."""
@@ -166,7 +183,7 @@ class _Session:
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
         log = self.home.prefect / "deploy.log"
         with log.open("wb") as output, self.console.status("deployments …"):
-            done = subprocess.run(
+            deploying = subprocess.Popen(
                 command,
                 env=self.environment,
                 cwd=PROJECT,
@@ -174,9 +191,14 @@ class _Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                check=False,
             )
-        if done.returncode:
+            try:
+                while deploying.poll() is None:
+                    self._pause(0.1)
+            finally:
+                deploying.kill()
+                deploying.wait()
+        if deploying.returncode:
             problem = f"could not be registered:\n{last_lines(log)}"
             raise ServerError("deployments", problem, remedy=f"all that was said is in {log}")
         self.say("[green]ready[/]  deployments")
@@ -212,7 +234,7 @@ class _Session:
                 if time.monotonic() - begin > _START_LIMIT_SECONDS:
                     remedy = f"the logs are in {self.home.prefect}"
                     raise ServerError(name, "does not get ready", remedy=remedy)
-                time.sleep(0.1)
+                self._pause(0.1)
         self.say(f"[green]ready[/]  {name}")
 
 
@@ -248,24 +270,6 @@ def _claimed(home: Home, api_url: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP count as Ctrl-C; whoever stops already is not interrupted again."""
-    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def interrupt(number: int, frame: object) -> None:
-        for ending in endings:
-            signal.signal(ending, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {ending: signal.signal(ending, interrupt) for ending in endings}
-    try:
-        yield
-    finally:
-        for ending, handler in before.items():
-            signal.signal(ending, handler)
 
 
 def _prefect_command(api_url: str) -> str:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.catalogue import CATALOGUE, find
@@ -130,8 +138,14 @@ class RunConfig(BaseModel):
         Raises:
             ConfigurationError: Names the first field that is wrong, its value and the remedy.
         """
+        return cls.model_validate(dict(fields))
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, fields: Any, validate: ModelWrapValidatorHandler[RunConfig]) -> RunConfig:
+        """One line about the first field that is wrong, however the configuration is made."""
         try:
-            return cls.model_validate(dict(fields))
+            return validate(fields)
         except ValidationError as error:
             raise _explain(error) from error
 

@@ -9,6 +9,7 @@ AutomlError
 │   ├── ModelError            a model that is not there, or cannot be read
 │   └── ServerError           a server that cannot start: a port, a program
 ├── EngineUnavailable         an engine cannot run here; the run goes on with the others
+├── Stopped                   a signal ended the run before it had a result; exit code 130
 └── TrialFailure              one training ended itself (divergence, a limit); the study goes on
 """
 
@@ -87,6 +88,10 @@ class ServerError(UserError):
 
 class EngineUnavailable(AutomlError):
     """An engine cannot run on this machine."""
+
+
+class Stopped(AutomlError):
+    """A signal ended a run before it had a result; what was recorded of it stays."""
 
 
 class TrialFailure(AutomlError):

@@ -8,17 +8,18 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pipeline_lib.errors import AutomlError
+from pipeline_lib.errors import AutomlError, Stopped
 from pipeline_lib.tracking.address import VARIABLE, try_to_write
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from pipeline_lib.run import Run
     from pipeline_lib.tracking import Recorder
+    from pipeline_lib.tracking.recorder import Outcome
 
 _log = logging.getLogger("automl")
 _AWAY_SECONDS = 30.0  # between two tries while MLflow takes nothing
@@ -29,8 +30,10 @@ class Record:
     """A run's MLflow recorder behind a thread of its own; the thread also loads MLflow.
 
     Use as a context manager: leaving it writes what is still queued and closes the run in MLflow,
-    as FAILED when an exception is on its way. What MLflow does not take is tried again; what it
-    never takes is in the engines' storages, and `automl sync` writes it later.
+    as FAILED when an error is on its way, as KILLED when the run was stopped. Nothing is written
+    before there is something to write: a run that is refused leaves a finished one as it was. What
+    MLflow does not take is tried again; what it never takes is in the engines' storages, and
+    `automl sync` writes it later.
 
     Raises:
         ConfigurationError: A run of this name is going on.
@@ -45,7 +48,13 @@ class Record:
         self._pending: list[Future[None]] = []
         self._missed: list[tuple[_Write, Exception]] = []
         self._away_until = 0.0  # time.monotonic()
-        self._later(lambda recorder: recorder.log_params(run.config.model_dump()))
+        self._thread.submit(self._load)
+
+    def _load(self) -> None:
+        """What takes seconds, beside the loading of data; `_open` says what went wrong."""
+        from pipeline_lib.tracking import open_store
+
+        open_store(self._run.home)
 
     def _open(self) -> Recorder:
         """The recorder; only the thread calls this, and again where MLflow did not answer."""
@@ -71,9 +80,29 @@ class Record:
         if trial.state != TrialState.RUNNING:
             self._later(lambda recorder: recorder.record(trial))
 
-    def data(self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]) -> None:
-        """Queue which data are searched on."""
+    def begin(self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]) -> None:
+        """Queue what the run was asked for, and which data it searches on."""
+        self._later(lambda recorder: recorder.log_params(self._run.config.model_dump()))
         self._later(lambda recorder: recorder.log_dataset(name, digest, split_digest, sizes))
+
+    def killed(self) -> None:
+        """Queue that the run was stopped; it may be finished all the same."""
+        self._later(lambda recorder: recorder.finish("KILLED"))
+
+    def close_killed(self) -> None:
+        """Write what is queued and that the run was stopped: this process ends, whatever it does.
+
+        May be called from any thread; waits for no longer than the thread that records lives.
+        """
+        with suppress(RuntimeError):  # it was closed already
+            self._thread.submit(self._close_killed).result()
+
+    def _close_killed(self) -> None:
+        self._away_until = 0.0
+        for write, _error in self._missed:
+            self._try(write)
+        if self._opened is not None:
+            self._try(lambda recorder: recorder.finish("KILLED"))
 
     def _later(self, write: _Write) -> None:
         self._pending.append(self._thread.submit(self._try, write))
@@ -132,9 +161,7 @@ class Record:
         with self._stack, self._thread:
             self.flush()
             if self._opened is not None:
-                self._later(
-                    lambda recorder: recorder.finish("FINISHED" if kind is None else "FAILED")
-                )
+                self._later(lambda recorder: recorder.finish(_outcome(kind)))
                 self.flush()
             self._say_what_is_missing()
         self._explain(error)
@@ -162,3 +189,11 @@ class Record:
         if isinstance(error, MlflowException):
             remedy = f"the trials are safe: `automl sync {self._run.name}` records them"
             raise AutomlError("MLflow", first_line(error), remedy=remedy) from error
+
+
+def _outcome(error: type[BaseException] | None) -> Outcome:
+    """MLflow's word for the end of a run that this was raised in."""
+    if error is None:
+        return "FINISHED"
+    stopped = not issubclass(error, Exception) or issubclass(error, Stopped)
+    return "KILLED" if stopped else "FAILED"

@@ -16,7 +16,7 @@ from pipeline_lib.config import RunConfig, plain_name
 from pipeline_lib.data.prepared import prepare
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
-from pipeline_lib.run import Run, check_data, made_up_name, prepare_engines
+from pipeline_lib.run import Run, check_data, claim_name, prepare_engines
 from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking import environment_tags, open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
@@ -103,7 +103,7 @@ def reproduce(
     config = before.config
     check_data(config)
     home.ensure_writable()
-    run = Run(config, made_up_name(f"{name[:60]}-again"), home)
+    run = Run(config, claim_name(home, f"{name[:60]}-again"), home)
     directory = Path(config.data) if config.data else None
     data = prepare(config.dataset, home, directory, progress)
     visible = data.search_data(config.split_seed, config.validation_share)

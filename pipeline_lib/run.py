@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import find
@@ -19,7 +18,7 @@ from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.data.raw_files import check_files
 from pipeline_lib.dot import find_dot
 from pipeline_lib.engines import make_engine
-from pipeline_lib.engines.base import Engine, SearchRequest
+from pipeline_lib.engines.base import Engine, SearchRequest, check_identity
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
@@ -57,7 +56,7 @@ class Run:
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
-        called = name or config.name or made_up_name(config.dataset)
+        called = name or config.name or claim_name(home, config.dataset)
         return cls(settle(config, home, called), called, home)
 
     @property
@@ -131,35 +130,72 @@ def _try_to_draw() -> None:
         _log.warning("%s: there will be no diagram of the winner", error)
 
 
-def made_up_name(dataset: str) -> str:
+def made_up_name(stem: str) -> str:
     """A name for a run that was given none: data set and time."""
-    return f"{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def load_data(run: Run, record: Record) -> PreparedData:
-    """Fetch, check and convert the run's data set, or find it ready; record which data it is.
+def claim_name(home: Home, stem: str) -> str:
+    """A made-up name that no other run of this home has or gets: its study's directory is made."""
+    first, number = made_up_name(stem), 1
+    while True:
+        name = first if number == 1 else f"{first}-{number}"
+        try:
+            home.study(name).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return name
+
+
+def load_data(run: Run) -> PreparedData:
+    """Fetch, check and convert the run's data set, or find it ready.
 
     Raises:
+        ConfigurationError: The study of this name was begun with other data or settings.
         DataError: It cannot be had, or a file of it is not what it should be.
     """
     directory = Path(run.config.data) if run.config.data else None
     prepared = prepare(run.config.dataset, run.home, directory, _log.info)
-    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
-    split = visible.load()
-    sizes = {"training": len(split.train), "validation": len(split.validation)}
-    record.data(prepared.dataset.name, prepared.digest, split.digest, sizes)
-    kept = {part: run.home.written(getattr(visible, part)) for part in ("images", "labels")}
-    seen = {**asdict(visible), **kept}
-    _remember(run, {"data": seen, "split_digest": split.digest, "sizes": sizes})
+    _check_study(run, prepared.search_data(run.config.split_seed, run.config.validation_share))
     return prepared
 
 
-def _remember(run: Run, data: dict[str, Any]) -> None:
-    """Keep what a study was begun with, for `automl sync`; a continued one has it already."""
+def _check_study(run: Run, data: SearchData) -> None:
+    """Hold a run against the study that it would continue, before anything of either is written."""
     path = run.home.study(run.name) / RUN
-    if not path.exists():
-        asked = {"config": run.config.model_dump(), **data}
-        write_whole(path, json.dumps(asked, indent=1, default=str) + "\n")
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        begun, of_data = RunConfig.of_record(known["config"]), known["data"]
+        if not set(run.config.engines) <= set(begun.engines):
+            problem = f"the study {run.name!r} was begun with {begun.engine!r}"
+            remedy = "choose another --name, or continue it as it was begun"
+            raise ConfigurationError("engine", problem, value=run.config.engine, remedy=remedy)
+        asked = {field: getattr(begun, field) for field in ("space", "seed", "first_rung")}
+        request = run.request(data, run.config.engines[0], 1, deadline=0.0)
+        check_identity(request, {**of_data, "split_seed": of_data["seed"], **asked})
+    for name in run.config.engines:
+        engine = make_engine(name, run.config, run.home)
+        engine.check(run.request(data, name, len(run.config.engines), deadline=0.0))
+
+
+def begin(run: Run, data: PreparedData, record: Record) -> None:
+    """Write down what the run is asked for and which data it sees, in MLflow and for `sync`."""
+    visible = data.search_data(run.config.split_seed, run.config.validation_share)
+    split = visible.load()
+    sizes = {"training": len(split.train), "validation": len(split.validation)}
+    record.begin(data.dataset.name, data.digest, split.digest, sizes)
+    path = run.home.study(run.name) / RUN
+    if path.exists():
+        return
+    arrays = {part: run.home.written(getattr(visible, part)) for part in ("images", "labels")}
+    asked = {
+        "config": run.config.model_dump(),
+        "data": {**asdict(visible), **arrays},
+        "split_digest": split.digest,
+        "sizes": sizes,
+    }
+    write_whole(path, json.dumps(asked, indent=1, default=str) + "\n")
 
 
 def prepare_engines(run: Run) -> list[Engine]:

@@ -45,6 +45,11 @@ def showing(searches: list[Progress]) -> Iterator[None]:
         yield
 
 
+def leave_terminal() -> None:
+    """Show the cursor again, which a live table hides; for a process that ends at once."""
+    CONSOLE.show_cursor()
+
+
 class PlainLines:
     """Logs how a search stands; on a terminal the live table says it all."""
 

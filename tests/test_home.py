@@ -18,7 +18,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.models import build_model, save_model
 from pipeline_lib.record import Record
 from pipeline_lib.registry.versions import Candidate, load_champion, register
-from pipeline_lib.run import Run, load_data
+from pipeline_lib.run import Run, begin, load_data
 from pipeline_lib.sync import Begun
 from pipeline_lib.tracking import Recorder, open_store
 
@@ -83,7 +83,7 @@ def test_a_link_to_a_home_is_the_same_home(built, tmp_path):
 def test_a_study_finds_its_arrays_where_the_home_is_now(fresh_home, tmp_path):
     run = Run.begin(RunConfig(engine="optuna"), fresh_home, "first")
     with Record(run) as record:
-        load_data(run, record)
+        begin(run, load_data(run), record)
     moved = Home(tmp_path / "moved")
     fresh_home.root.rename(moved.root)
     data = Begun.read(moved, "first").data
@@ -94,7 +94,8 @@ def test_a_study_finds_its_arrays_where_the_home_is_now(fresh_home, tmp_path):
 def test_a_study_of_an_older_version_finds_its_arrays_too(fresh_home, tmp_path):
     run = Run.begin(RunConfig(engine="optuna"), fresh_home, "first")
     with Record(run) as record:
-        prepared = load_data(run, record)
+        prepared = load_data(run)
+        begin(run, prepared, record)
     file = fresh_home.study("first") / "run.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
     kept["data"] = asdict(prepared.search_data(0, 0.1))

@@ -18,7 +18,7 @@ from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
-from pipeline_lib.run import Run, load_data, search
+from pipeline_lib.run import Run, begin, load_data, search
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store, store
 
@@ -109,9 +109,9 @@ def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
     monkeypatch.setattr(ladder, "BASE_SAMPLES", 100)
     home.data.symlink_to(test_home.data)
     with locked(home), Record(run) as record:
-        data = load_data(run, record).search_data(
-            run.config.split_seed, run.config.validation_share
-        )
+        prepared = load_data(run)
+        begin(run, prepared, record)
+        data = prepared.search_data(run.config.split_seed, run.config.validation_share)
         request = run.request(data, "optuna", 1, time.monotonic() + 60)
         trials = search(OptunaEngine(), request, threading.Event(), record.trial)
     assert trials[0].model is not None

@@ -18,7 +18,7 @@ from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.reproduction import recorded, reproduce
-from pipeline_lib.run import Run, load_data, search
+from pipeline_lib.run import Run, begin, load_data, search
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION
 
@@ -41,7 +41,9 @@ def home(mnist, test_home, tmp_path_factory):
     run = Run.begin(config, home, "first")
     home.data.symlink_to(test_home.data)
     with Record(run) as record:
-        visible = load_data(run, record).search_data(config.split_seed, config.validation_share)
+        data = load_data(run)
+        begin(run, data, record)
+        visible = data.search_data(config.split_seed, config.validation_share)
         request = run.request(visible, "optuna", 1, time.monotonic() + 600)
         search(OptunaEngine(), request, threading.Event(), record.trial)
     shutil.rmtree(home.study("first"))

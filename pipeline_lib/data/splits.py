@@ -37,6 +37,9 @@ def stratified_split(
     for number, quota in enumerate(_quotas(sizes, validation_share)):
         members = np.flatnonzero(classes == number)
         chosen[random.permutation(members)[:quota]] = True
+    if not chosen.any():
+        problem = f"leaves nothing to validate with: none of {len(sizes)} classes has two images"
+        raise ConfigurationError("validation_share", problem, value=validation_share)
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
@@ -47,7 +50,13 @@ def stratified_folds(labels: npt.NDArray[np.int64], count: int, seed: int) -> np
         labels: The class of each image, (N,).
         count: Folds, ≥ 2.
         seed: Not negative; the same seed gives the same folds.
+
+    Raises:
+        ConfigurationError: There are fewer images than folds.
     """
+    if len(labels) < count:
+        problem = f"must be at most the number of images, {len(labels)}"
+        raise ConfigurationError("validation_folds", problem, value=count)
     random = np.random.default_rng(seed)
     shuffled = random.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Trial
 
 Listener = Callable[[Trial], None]
@@ -54,6 +55,33 @@ class SearchRequest:
     first_rung: int | None = None
     warm_start: tuple[tuple[str, Path], ...] = ()
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every run of a study has in common."""
+        return {
+            "dataset": self.data.dataset,
+            "digest": self.data.digest,
+            "validation_share": self.data.validation_share,
+            "split_seed": self.data.seed,
+            "space": self.space,
+            "seed": self.seed,
+            "first_rung": self.first_rung,
+        }
+
+
+def check_identity(request: SearchRequest, begun: Mapping[str, Any]) -> None:
+    """Let a request continue a study that was begun with the same data and settings.
+
+    Raises:
+        ConfigurationError: Names the first field that differs.
+    """
+    for field, value in request.identity.items():
+        theirs = begun.get(field)  # older versions had no first rung to choose
+        if theirs != value:
+            problem = f"the study {request.study!r} was begun with {theirs!r}"
+            remedy = "choose another --name, or continue it as it was begun"
+            raise ConfigurationError(field, problem, value=value, remedy=remedy)
+
 
 class Engine(Protocol):
     """A way to search. `tests/engines/contract.py` holds every implementation to this."""
@@ -71,6 +99,13 @@ class Engine(Protocol):
 
         Raises:
             EngineUnavailable: It cannot run on this machine; says what is missing.
+        """
+
+    def check(self, request: SearchRequest) -> None:
+        """Whether the study of a request may be searched; writes nothing.
+
+        Raises:
+            ConfigurationError: It was begun with other data or settings.
         """
 
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:

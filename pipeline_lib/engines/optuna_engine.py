@@ -21,6 +21,7 @@ from pipeline_lib.engines.optuna_spaces import SPACES, space_function
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
     RECORD,
+    check_study,
     first_in_line,
     model_directory,
     open_study,
@@ -52,6 +53,10 @@ class OptunaEngine:
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Load torch into the server that workers are forked from."""
         warm_up()
+
+    def check(self, request: SearchRequest) -> None:
+        """See `Engine.check`."""
+        check_study(request)
 
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
         """See `Engine.search`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from pipeline_lib.engines.base import SearchRequest
+from pipeline_lib.engines.base import SearchRequest, check_identity
 from pipeline_lib.engines.earlier import FROM, MOST, best_earlier
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_spaces import distributions, priors
@@ -66,10 +66,27 @@ def open_study(
         pruner=pruner,
         load_if_exists=True,
     )
-    _check_identity(study, request)
-    _check_distributions(study, request)
+    if _IDENTITY not in study.user_attrs:
+        study.set_user_attr(_IDENTITY, request.identity)
+    _check(study, request)
     _close_interrupted(study)
     return study
+
+
+def check_study(request: SearchRequest) -> None:
+    """Whether a request may continue the study of its name, where there is one; only read.
+
+    Raises:
+        ConfigurationError: It was begun with other data or settings.
+    """
+    study = _find(request.directory, request.study)
+    if study is not None:
+        _check(study, request)
+
+
+def _check(study: optuna.Study, request: SearchRequest) -> None:
+    check_identity(request, study.user_attrs.get(_IDENTITY, request.identity))
+    _check_distributions(study, request)
 
 
 def first_in_line(study: optuna.Study, request: SearchRequest) -> list[Queued]:
@@ -133,11 +150,21 @@ def origin_of(trial: optuna.Trial) -> dict[str, str]:
 
 def read_trials(directory: Path, study: str) -> list[Trial]:
     """Every trial that ended, by number; empty where there is no study yet."""
-    if not journal(directory).exists():
+    loaded = _find(directory, study)
+    if loaded is None:
         return []
-    loaded = optuna.load_study(study_name=study, storage=open_storage(directory))
     ended = [trial for trial in loaded.get_trials(deepcopy=False) if trial.state.is_finished()]
     return [_thaw(trial, directory, study) for trial in ended if RECORD in trial.user_attrs]
+
+
+def _find(directory: Path, study: str) -> optuna.Study | None:
+    """A study that may not be there, or not yet: its file appears before it does."""
+    if not journal(directory).exists():
+        return None
+    try:
+        return optuna.load_study(study_name=study, storage=open_storage(directory))
+    except KeyError:
+        return None
 
 
 def record_of(trial: Trial) -> dict[str, Any]:
@@ -235,28 +262,6 @@ def _tidy(path: Path) -> None:
         whole = written.rfind(b"\n") + 1
         if whole < len(written):
             os.truncate(path, whole)
-
-
-def _check_identity(study: optuna.Study, request: SearchRequest) -> None:
-    ours = {
-        "dataset": request.data.dataset,
-        "digest": request.data.digest,
-        "validation_share": request.data.validation_share,
-        "split_seed": request.data.seed,
-        "space": request.space,
-        "seed": request.seed,
-        "first_rung": request.first_rung,
-    }
-    theirs: Mapping[str, object] | None = study.user_attrs.get(_IDENTITY)
-    if theirs is None:
-        study.set_user_attr(_IDENTITY, ours)
-        return
-    for field, value in ours.items():
-        begun = theirs.get(field)  # older versions had no first rung to choose
-        if begun != value:
-            problem = f"the study {request.study!r} was begun with {begun!r}"
-            remedy = "choose another --name, or continue it as it was begun"
-            raise ConfigurationError(field, problem, value=value, remedy=remedy)
 
 
 def _check_distributions(study: optuna.Study, request: SearchRequest) -> None:

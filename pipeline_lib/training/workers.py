@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.isolation import isolating
 from pipeline_lib.memory import limit_memory
+from pipeline_lib.stopping import ignore_signals
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
@@ -39,7 +40,7 @@ _CONTEXT.set_forkserver_preload(["pipeline_lib.training.preload"])
 
 _JOIN_SECONDS = 5.0
 _TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed
-_first = threading.Lock()
+_first, _starting = threading.Lock(), threading.Lock()
 _log = logging.getLogger("automl")
 _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
 
@@ -152,7 +153,7 @@ def _start(process: ForkServerProcess) -> None:
     Raises:
         OSError, EOFError: None of them lived long enough.
     """
-    with _plain_main(), isolating():
+    with _starting, _plain_main(), isolating():
         for _ in range(_TRIES - 1):
             with suppress(OSError, EOFError):
                 process.start()
@@ -166,7 +167,8 @@ def _plain_main() -> Iterator[None]:
     """Hide `__main__` while a process starts.
 
     multiprocessing would import the parent's main module again in every child; under Prefect that
-    is its engine, seconds a trial for nothing.
+    is its engine, seconds a trial for nothing. One thread at a time: of two, the second would take
+    the empty module of the first for the real one, and leave it behind.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -180,7 +182,7 @@ def _tell_device(connection: Connection) -> None:
     """What the first process does: by then the forkserver has loaded torch."""
     from pipeline_lib.training.loop import use_one_thread
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    ignore_signals()
     use_one_thread()
     device, refused = choose()
     with suppress(BrokenPipeError):  # the run that asked has ended
@@ -192,7 +194,7 @@ class _ParentGone(Exception):
 
 
 def _work(connection: Connection, job: TrialJob, device: Device) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    ignore_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         if device.kind == "cpu":  # an accelerator's driver maps more than it takes

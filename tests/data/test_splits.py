@@ -3,11 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.data.splits import stratified_split
+from pipeline_lib.data.splits import stratified_folds, stratified_split
 from pipeline_lib.errors import ConfigurationError
 
-labels_strategy = st.lists(st.integers(0, 9), min_size=2, max_size=300).map(
-    lambda values: np.array(values, dtype=np.int64)
+labels_strategy = (
+    st.lists(st.integers(0, 9), min_size=2, max_size=300)
+    .filter(lambda values: len(set(values)) < len(values))
+    .map(lambda values: np.array(values, dtype=np.int64))
 )
 shares = st.floats(0.01, 0.99)
 seeds = st.integers(0, 2**32 - 1)
@@ -70,4 +72,14 @@ def test_the_numbers_of_the_classes_do_not_matter():
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
 def test_a_share_that_empties_a_part_is_refused(share):
     with pytest.raises(ConfigurationError, match="validation_share: must be more than 0"):
-        stratified_split(np.arange(10), share, 0)
+        stratified_split(np.arange(10) // 2, share, 0)
+
+
+def test_classes_of_one_image_each_leave_nothing_to_validate_with():
+    with pytest.raises(ConfigurationError, match=r"validation_share: .*nothing to validate with"):
+        stratified_split(np.arange(10), 0.5, 0)
+
+
+def test_more_folds_than_images_are_refused():
+    with pytest.raises(ConfigurationError, match=r"validation_folds: .*number of images"):
+        stratified_folds(np.zeros(3, np.int64), 4, 0)

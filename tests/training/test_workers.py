@@ -101,7 +101,7 @@ def test_a_worker_computes_in_one_thread_of_a_process_from_the_forkserver(job, s
     assert process.ppid() != os.getpid()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV])
 def test_a_worker_that_is_killed_is_a_reason(job, start, number):
     worker = start(job)
     worker.request(LONG)

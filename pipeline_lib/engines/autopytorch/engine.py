@@ -67,6 +67,10 @@ class AutoPytorchEngine:
         if self.updates:
             check_updates(self.updates, describe_space(self.home, "full"))
 
+    def check(self, request: SearchRequest) -> None:
+        """See `Engine.check`."""
+        Journal(request).check(request)
+
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
         """See `Engine.search`.
 

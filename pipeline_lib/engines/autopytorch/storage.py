@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.engines.base import SearchRequest
-from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.engines.base import SearchRequest, check_identity
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 ENGINE = "autopytorch"
@@ -36,24 +35,20 @@ class Journal:
         Raises:
             ConfigurationError: It was begun otherwise.
         """
-        ours: dict[str, Any] = {
-            "dataset": request.data.dataset,
-            "digest": request.data.digest,
-            "validation_share": request.data.validation_share,
-            "split_seed": request.data.seed,
-            "space": request.space,
-            "seed": request.seed,
-        }
-        begun = next((line for line in self._lines() if "dataset" in line), None)
-        if begun is None:
+        if not self.check(request):
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._append(ours)
-            return
-        for field, value in ours.items():
-            if begun[field] != value:
-                problem = f"the study {self.study!r} was begun with {begun[field]!r}"
-                remedy = "choose another --name, or continue it as it was begun"
-                raise ConfigurationError(field, problem, value=value, remedy=remedy)
+            self._append(request.identity)
+
+    def check(self, request: SearchRequest) -> bool:
+        """Whether the study was begun, with the same data, space and seed.
+
+        Raises:
+            ConfigurationError: It was begun otherwise.
+        """
+        begun = next((line for line in self._lines() if "dataset" in line), None)
+        if begun is not None:
+            check_identity(request, begun)
+        return begun is not None
 
     def write(self, trial: Trial) -> None:
         """Make a trial's state durable."""
