@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from flows import doors
 from flows.children import Child, Children, Program
-from flows.deployments import PROJECT
+from flows.deployments import PROJECT, presets
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from flows.settings import without_mlflow, without_prefect
@@ -39,9 +39,11 @@ def up(
     """Run Prefect's server and worker and the MLflow server until Ctrl-C, SIGTERM or SIGHUP.
 
     Raises:
+        ConfigurationError: prefect.yaml does not list deployments.
         ServerError: A port is taken, `host` is no loopback address and there is no password, this
             home is up already, or a server ended again and again. What was started is stopped.
     """
+    presets()
     doors.check_host(host, doors.password())
     _refuse_taken_ports(
         host,

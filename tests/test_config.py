@@ -56,10 +56,15 @@ BAD = [
 ]
 
 
+def constructed(fields):
+    return RunConfig(**fields)
+
+
+@pytest.mark.parametrize("make", [RunConfig.parse, constructed, RunConfig.model_validate])
 @pytest.mark.parametrize(("field", "value", "kind", "says"), BAD)
-def test_a_bad_field_is_one_line_that_names_it_and_its_value(field, value, kind, says):
+def test_a_bad_field_is_one_line_that_names_it_and_its_value(field, value, kind, says, make):
     with pytest.raises(kind) as caught:
-        RunConfig.parse({field: value})
+        make({field: value})
     error = caught.value
     assert error.where == field
     assert repr(value) in str(error) or value is None

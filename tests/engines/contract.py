@@ -214,6 +214,9 @@ class EngineContract:
                 "split seed": {"seed": request.data.seed + 1},
             }[field]
             other = replace(request, data=replace(request.data, **changes))
+        engine.check(request)
+        with pytest.raises(ConfigurationError):
+            engine.check(other)
         with pytest.raises(ConfigurationError):
             run_search(engine, replace(other, deadline=time.monotonic() + self.budget_seconds))
         assert engine.trials(request) == searched.trials

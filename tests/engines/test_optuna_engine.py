@@ -21,7 +21,9 @@ from pipeline_lib.engines.optuna_engine import OptunaEngine, make_sampler, trial
 from pipeline_lib.engines.optuna_spaces import book, default, priors
 from pipeline_lib.engines.optuna_storage import (
     RECORD,
+    check_study,
     first_in_line,
+    journal,
     open_storage,
     open_study,
     read_trials,
@@ -389,27 +391,39 @@ def test_a_study_that_was_only_opened_has_no_trials(request_in):
     assert read_trials(request_in.directory, request_in.study) == []
 
 
+@pytest.mark.parametrize("refuse", [check_study, open_])
 @pytest.mark.parametrize("field", ["space", "seed", "digest"])
-def test_the_refusal_names_the_field_and_both_values(request_in, field):
+def test_the_refusal_names_the_field_and_both_values(request_in, field, refuse):
     open_(request_in)
     other = {
         "space": replace(request_in, space="default"),
         "seed": replace(request_in, seed=9),
         "digest": replace(request_in, data=replace(request_in.data, digest="abc")),
     }[field]
+    check_study(request_in)
     with pytest.raises(ConfigurationError) as caught:
-        open_(other)
+        refuse(other)
     assert caught.value.where == field
     assert "'study' was begun with" in str(caught.value)
     assert "choose another --name" in caught.value.remedy
 
 
-def test_a_study_of_a_version_with_other_choices_is_refused(request_in):
+@pytest.mark.parametrize("refuse", [check_study, open_])
+def test_a_study_of_a_version_with_other_choices_is_refused(request_in, refuse):
     open_(request_in).ask().suggest_categorical("optimizer", ["Adam", "Lion"])
     with pytest.raises(
         ConfigurationError, match=r"space: .*optimizer from .*Lion.*got .*RMSprop.*--name"
     ):
-        open_(request_in)
+        refuse(request_in)
+
+
+def test_to_check_a_study_writes_nothing(request_in):
+    check_study(request_in)
+    assert not request_in.directory.exists()
+    open_(request_in)
+    before = journal(request_in.directory).read_bytes()
+    check_study(request_in)
+    assert journal(request_in.directory).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["tpe", "cmaes", "random"])

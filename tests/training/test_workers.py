@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models import build_model, load_model, multiply_adds, parameter_count
 from pipeline_lib.models import design as design_of
-from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
+from pipeline_lib.training.workers import TrialJob, TrialWorker, _start, warm_up
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +111,27 @@ def test_a_worker_that_is_killed_is_a_reason(job, start, number):
     with pytest.raises(TrialFailure, match=f"killed by {number.name}") as caught:
         worker.receive()
     assert ("out of memory" in str(caught.value)) == (number == signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_wish_to_stop_is_the_parents_to_handle(job, start, number):
+    """A terminal sends it to every process in its foreground, systemd to every one of a unit."""
+    worker = start(job)
+    worker.request(LONG)
+    until_busy(worker)
+    os.kill(worker._process.pid, number)
+    until_busy(worker)
+
+
+def test_threads_that_start_workers_leave_the_main_module_in_place():
+    class Slow:
+        def start(self):
+            time.sleep(0.02)
+
+    main = sys.modules["__main__"]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(_start, [Slow() for _ in range(8)]))
+    assert sys.modules["__main__"] is main
 
 
 def test_a_worker_whose_forkserver_is_killed_as_it_starts_comes_from_another(job, start):

@@ -1,0 +1,50 @@
+"""A continuation that is refused leaves the record of the study as it was."""
+
+from __future__ import annotations
+
+import pytest
+from test_record import everything_in_mlflow
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.pipeline import find_model
+from pipeline_lib.record import Record
+from pipeline_lib.run import Run, begin, load_data
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def finished(fresh_home, monkeypatch):
+    """A home with the finished run `same`."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    config = RunConfig(name="same", engine="optuna", seed=1, workers=1)
+    run = Run.begin(config, fresh_home)
+    with Record(run) as record:
+        begin(run, load_data(run), record)
+    return fresh_home
+
+
+def everything_of(home):
+    study = home.study("same")
+    files = {path: path.read_bytes() for path in study.rglob("*") if path.name != ".lock"}
+    return everything_in_mlflow(home), files
+
+
+OTHERS = {
+    "seed": {"seed": 2},
+    "space": {"space": "book"},
+    "validation_share": {"validation_share": 0.2},
+    "engine": {"engine": "autopytorch"},
+}
+
+
+def test_a_refused_continuation_changes_nothing(finished):
+    before = everything_of(finished)
+    assert [status for _, status, *_ in before[0]] == ["FINISHED"]
+    for field, other in OTHERS.items():
+        asked = {"name": "same", "engine": "optuna", "seed": 1, "workers": 1, **other}
+        with pytest.raises(ConfigurationError) as refused:
+            find_model(RunConfig(**asked), finished)
+        assert refused.value.where in {field, "split_seed"}
+        assert everything_of(finished) == before, field
