@@ -99,7 +99,8 @@ class Record:
 
     def _close_killed(self) -> None:
         self._away_until = 0.0
-        for write, _error in self._missed:
+        again, self._missed = self._missed, []
+        for write, _error in again:
             self._try(write)
         if self._opened is not None:
             self._try(lambda recorder: recorder.finish("KILLED"))

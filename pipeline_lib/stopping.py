@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -62,7 +63,9 @@ def stoppable(
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     watch = partial(_watch, reading, stop, why_now, end, grace_seconds)
-    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher = threading.Thread(
+        target=copy_context().run, args=(watch,), name="signals", daemon=True
+    )
     watcher.start()
     try:
         with _handled(writing, once=end is None):
@@ -159,7 +162,9 @@ def end_process(reason: str, *closing: Callable[[], object]) -> NoReturn:
 def do_within(seconds: float, *functions: Callable[[], object]) -> None:
     """Call all of them side by side, and wait so long at most: any may hang, or fail."""
     deadline = time.monotonic() + seconds
-    threads = [threading.Thread(target=each, daemon=True) for each in functions]
+    threads = [
+        threading.Thread(target=copy_context().run, args=(each,), daemon=True) for each in functions
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -81,10 +81,10 @@ def sync(home: Home, name: str) -> dict[str, int]:
         report = load(home, name) if (run.directory / SUMMARY).exists() else None
         environment = report.environment if report else environment_tags(run.config.seed)
         tags = {**environment, "automl.dataset": run.config.dataset}
+        found = begun.trials()  # before MLflow is told that the run goes on
         recorder = Recorder.open(home, run.config.dataset, name, tags)
         recorder.log_params(run.config.model_dump())
         recorder.log_dataset(data.dataset, data.digest, begun.split_digest, begun.sizes)
-        found = begun.trials()
         for trials in found.values():
             for trial in trials:
                 recorder.record(trial)

@@ -74,6 +74,11 @@ class Running:
         runs = self.ask("flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
         return runs[0]["state_type"] if runs else None
 
+    def cancel(self, name):
+        """Cancel a flow run, as its page in Prefect does."""
+        runs = self.ask("flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+        self.ask(f"flow_runs/{runs[0]['id']}/set_state", {"state": {"type": "CANCELLING"}})
+
     def start_long_run(self, name, *arguments):
         """Start a run that nobody waits for, and return when its flow has begun."""
         done = self.deploy_run(f"--param budget_seconds=600 --param name={name}", *arguments)
@@ -103,6 +108,12 @@ def wait_until(condition, seconds):
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.3)
+
+
+def has_a_trial(home, name):
+    """Whether the parent has heard of the end of a rung."""
+    journal = home.study(name) / "optuna" / "study.journal"
+    return journal.exists() and '"intermediate_value"' in journal.read_text(encoding="utf-8")
 
 
 @contextmanager

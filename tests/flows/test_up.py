@@ -10,7 +10,7 @@ import urllib.request
 import psutil
 import pytest
 from prefect.settings.models.flows import FlowsSettings
-from running_up import free_port, running_up, wait_until
+from running_up import free_port, has_a_trial, running_up, wait_until
 from surroundings import variables
 
 from flows.prefect_api import HEARTBEAT_SECONDS, SILENCE_SECONDS
@@ -18,6 +18,9 @@ from flows.prefect_server import answers, claim
 from flows.up import up
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
+from pipeline_lib.sync import Begun
+from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.recorder import runs_of_study
 
 
 @pytest.fixture
@@ -104,6 +107,38 @@ def test_a_deployment_runs_and_shows_in_both(home, mnist, test_home, tmp_path):
     assert not any(psutil.pid_exists(pid) for pid in everything)
 
 
+def trials_in_mlflow(home, name):
+    tags = [run.data.tags for run in runs_of_study(open_store(home), name)]
+    return sorted(int(found["automl.trial"]) for found in tags if "automl.trial" in found)
+
+
+def ends_in_mlflow(home, name):
+    """How the run of a study, its search and its trials ended."""
+    found = runs_of_study(open_store(home), name)
+    trials = [run.data.tags.get("automl.role") == "trial" for run in found]
+    assert any(trials)
+    return {run.info.status for run, is_trial in zip(found, trials, strict=True) if not is_trial}
+
+
+@pytest.mark.long
+def test_a_run_that_is_cancelled_keeps_its_records(home, mnist, test_home):
+    with running_up(home) as running:
+        running.start_long_run(
+            "vain", f"--param data={test_home.data} --param engine=optuna --param space=book"
+        )
+        running.cancel("vain")
+        wait_until(lambda: running.state_of("vain") == "CANCELLED", 60)
+        running.start_long_run("cancelled", f"--param data={test_home.data} --param engine=optuna")
+        wait_until(lambda: has_a_trial(home, "cancelled"), 180)
+        running.cancel("cancelled")
+        wait_until(lambda: running.state_of("cancelled") == "CANCELLED", 60)
+        assert ends_in_mlflow(home, "cancelled") == {"KILLED"}
+        recorded = trials_in_mlflow(home, "cancelled")
+    vain = {run.info.status for run in runs_of_study(open_store(home), "vain")}
+    assert vain <= {"KILLED"}
+    assert recorded == [trial.number for trial in Begun.read(home, "cancelled").trials()["optuna"]]
+
+
 @pytest.mark.long
 def test_what_becomes_of_a_run_when_up_ends(home, mnist, test_home):
     with running_up(home) as running:
@@ -113,11 +148,13 @@ def test_what_becomes_of_a_run_when_up_ends(home, mnist, test_home):
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in everything), 60)
     with running_up(home) as running:
         assert running.state_of("killed") == "CRASHED"
-        running.start_long_run("stopped", f"--param data={test_home.data}")
+        running.start_long_run("stopped", f"--param data={test_home.data} --param engine=optuna")
+        wait_until(lambda: has_a_trial(home, "stopped"), 180)
         everything = running.processes()
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait() == 0
     assert not any(psutil.pid_exists(pid) for pid in everything)
+    assert ends_in_mlflow(home, "stopped") == {"KILLED"}
     with running_up(home) as running:
         assert running.state_of("stopped") == "CANCELLED"
         running.kill("worker")

@@ -121,6 +121,7 @@ def test_a_wish_to_stop_is_the_parents_to_handle(job, start, number):
     until_busy(worker)
     os.kill(worker._process.pid, number)
     until_busy(worker)
+    assert process_of(worker).status() != psutil.STATUS_ZOMBIE
 
 
 def test_threads_that_start_workers_leave_the_main_module_in_place():
@@ -155,15 +156,6 @@ def test_asking_a_dead_worker_is_no_error_until_its_answer_is_wanted(job, start)
         worker.request(100)
     with pytest.raises(TrialFailure, match="SIGKILL"):
         worker.receive()
-
-
-def test_ctrl_c_is_ignored_by_workers(job, start):
-    worker = start(job)
-    worker.request(LONG)
-    until_busy(worker)
-    os.kill(worker._process.pid, signal.SIGINT)
-    until_busy(worker)
-    assert process_of(worker).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize(
