@@ -1,12 +1,17 @@
-"""A continuation that is refused leaves the record of the study as it was."""
+"""A run that is refused, or stopped before its first trial: what stands in the records."""
 
 from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
 
 import pytest
 from test_record import everything_in_mlflow
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.errors import ConfigurationError, Stopped
 from pipeline_lib.pipeline import find_model
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run, begin, load_data
@@ -48,3 +53,21 @@ def test_a_refused_continuation_changes_nothing(finished):
             find_model(RunConfig(**asked), finished)
         assert refused.value.where in {field, "split_seed"}
         assert everything_of(finished) == before, field
+
+
+def test_a_run_that_is_stopped_before_its_first_trial_was_killed(fresh_home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop():
+        while signal.getsignal(signal.SIGTERM) is before:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    with pytest.raises(Stopped, match="nothing to evaluate"):
+        find_model(RunConfig(name="vain", engine="optuna", workers=1), fresh_home)
+    stopping.join()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [status for _, status, *_ in everything_in_mlflow(fresh_home)] == ["KILLED"]

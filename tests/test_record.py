@@ -15,12 +15,13 @@ from test_tracking import a_trial
 from pipeline_lib.config import RunConfig
 from pipeline_lib.engines import ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
-from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError
+from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run, begin, load_data, search
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store, store
+from pipeline_lib.tracking.recorder import runs_of_study
 
 pytestmark = pytest.mark.slow
 
@@ -140,6 +141,44 @@ def test_a_run_whose_mlflow_stays_away_ends_with_one_line(home, run, impatient):
         with locked(home):
             record.recorder.log_metrics({"test_accuracy": 0.5})
     assert "\n" not in str(said.value)
+
+
+def how_it_ended(home):
+    """The status of the pipeline's run and of its search."""
+    runs = runs_of_study(open_store(home), "first")
+    return [run.info.status for run in runs if run.data.tags["automl.role"] != "trial"]
+
+
+@pytest.mark.parametrize("error", [Stopped("first", "stopped"), KeyboardInterrupt()])
+def test_a_run_that_is_stopped_was_killed_and_has_its_trials(home, run, error):
+    with pytest.raises(type(error)), Record(run) as record:
+        record.trial(a_trial(0))
+        raise error
+    assert how_it_ended(home) == ["KILLED", "KILLED"]
+    assert numbers_in_mlflow(home) == [0]
+
+
+def test_a_run_that_fails_says_so(home, run):
+    with pytest.raises(ZeroDivisionError), Record(run) as record:
+        record.trial(a_trial(0))
+        raise ZeroDivisionError
+    assert how_it_ended(home) == ["FAILED", "FAILED"]
+
+
+def test_a_run_whose_process_ends_at_once_has_what_it_queued(home, run, impatient):
+    record = Record(run)
+    record.trial(a_trial(0))
+    record.flush()
+    with locked(home):
+        record.trial(a_trial(1))
+        record.flush()  # in vain
+    record.trial(a_trial(2))
+    record.close_killed()
+    assert how_it_ended(home) == ["KILLED", "KILLED"]
+    assert numbers_in_mlflow(home) == [0, 1, 2]
+    record.__exit__(None, None, None)
+    record.close_killed()  # it was closed: nothing happens
+    assert how_it_ended(home) == ["FINISHED", "FINISHED"]
 
 
 def test_a_name_is_that_of_one_run_at_a_time(home, run):
