@@ -64,9 +64,10 @@ def run(
 ) -> None:
     """Search, compare, decide, test, register: the flow of the deployments, in this terminal.
 
-    Ctrl-C, SIGTERM or SIGHUP end the search, and what it found is finished; a second Ctrl-C or
-    SIGTERM ends the run at once, its trials kept. Exit code: 0 with a finished result, 1 without, 2
-    where something is the user's to mend, 130 where the run was stopped without a result.
+    Ctrl-C, SIGTERM or SIGHUP end the search, and what it found is finished; after SIGTERM or SIGHUP
+    within 20 s, or it is kept for the next run of that name. A second Ctrl-C or SIGTERM ends the
+    run at once. Exit code: 0 with a finished result, 1 after a failure, 2 where the mistake is
+    yours to mend, 130 where the run was stopped without a result.
     """
     options = locals().copy()
     from flows.running import run_here

@@ -63,7 +63,7 @@ def test_an_ignored_signal_stays_ignored():
 def test_prefects_handler_which_raises_is_not_in_force_meanwhile():
     with capture_sigterm():
         prefects = signal.getsignal(signal.SIGTERM)
-        with stoppable() as stop:
+        with stoppable(end=Ended()) as stop:
             send(signal.SIGTERM)
             assert stop.wait(PATIENCE)
         assert signal.getsignal(signal.SIGTERM) is prefects
