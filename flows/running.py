@@ -110,6 +110,7 @@ def _show(outcome: dict[str, Any], *, as_json: bool) -> None:
 
     if as_json:
         sys.stdout.write(json.dumps(outcome) + "\n")
+        sys.stdout.flush()  # the process ends seconds later, and may be killed before
         return
     from tasks.display import print_outcome
 
