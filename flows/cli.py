@@ -20,6 +20,13 @@ HomeOption = Annotated[
     typer.Option("--home", help="State directory. [default: AUTOML_HOME, else .automl]"),
 ]
 
+_ENDS = (
+    "Ctrl-C, SIGTERM or SIGHUP end the search, and what it found is finished: after SIGTERM or "
+    "SIGHUP within 20 s, or it is kept for the next run of that name. A second Ctrl-C or SIGTERM "
+    "ends the run at once. Exit code: 0 with a finished result, 1 after a failure, 2 where the "
+    "mistake is yours to mend, 130 where the run was stopped without a result."
+)
+
 app = typer.Typer(
     name="automl",
     help="Searches a classifier for a labelled data set and measures it honestly.",
@@ -34,7 +41,7 @@ engines_app = typer.Typer(
 app.add_typer(engines_app, name="engines")
 
 
-@app.command()
+@app.command(epilog=_ENDS)
 def run(
     preset: Annotated[str, typer.Argument(help="A deployment of prefect.yaml, or a data set.")],
     engine: Annotated[str | None, typer.Option(help="Engine: all, optuna or autopytorch.")] = None,
@@ -62,13 +69,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Search, compare, decide, test, register: the flow of the deployments, in this terminal.
-
-    Ctrl-C, SIGTERM or SIGHUP end the search, and what it found is finished; after SIGTERM or SIGHUP
-    within 20 s, or it is kept for the next run of that name. A second Ctrl-C or SIGTERM ends the
-    run at once. Exit code: 0 with a finished result, 1 after a failure, 2 where the mistake is
-    yours to mend, 130 where the run was stopped without a result.
-    """
+    """Search, compare, decide, test, register: the flow of the deployments, in this terminal."""
     options = locals().copy()
     from flows.running import run_here
 

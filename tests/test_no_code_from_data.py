@@ -16,7 +16,8 @@ from PIL import Image
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.data.prepared import prepare, prepare_dataset
-from pipeline_lib.engines.optuna_storage import journal, read_trials
+from pipeline_lib.engines.optuna_journal import journal
+from pipeline_lib.engines.optuna_storage import read_trials
 from pipeline_lib.errors import (
     AutomlError,
     ConfigurationError,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import Listener, SearchRequest
 from pipeline_lib.engines.ladder import Final, Finalist, Ladder, next_finalist
@@ -21,6 +20,7 @@ from pipeline_lib.engines.optuna_spaces import SPACES, space_function
 from pipeline_lib.engines.optuna_storage import (
     INTERRUPTED,
     RECORD,
+    TOLD,
     check_study,
     first_in_line,
     model_directory,
@@ -34,12 +34,6 @@ from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import NO_TIME_LEFT, RUN_STOPPED, Rung, Trial, TrialState
 
 _POLL_SECONDS = 0.2
-_TOLD = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.PRUNED: OptunaState.PRUNED,
-    TrialState.STOPPED: OptunaState.PRUNED,  # the nearest that Optuna knows; the record is exact
-    TrialState.FAILED: OptunaState.FAIL,
-}
 
 
 @dataclass(frozen=True)
@@ -289,7 +283,9 @@ class _Search:
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
         run.optuna_trial.set_user_attr(RECORD, record_of(trial))
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
-        told = _TOLD[state] if trial.rungs else OptunaState.FAIL  # without a value it says nothing
+        told = (
+            TOLD[state] if trial.rungs else TOLD[TrialState.FAILED]
+        )  # without a value it says nothing
         self.study.tell(run.optuna_trial, value, state=told)
         self._remember(trial)
         self.untold.append(trial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container
 from copy import copy
 from dataclasses import asdict
@@ -18,19 +17,25 @@ from optuna.distributions import (
     check_distribution_compatibility,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.engines.base import SearchRequest, check_identity
 from pipeline_lib.engines.earlier import FROM, MOST, best_earlier
 from pipeline_lib.engines.ladder import Ladder
+from pipeline_lib.engines.optuna_journal import WholeLines, journal, open_storage, tidy
 from pipeline_lib.engines.optuna_spaces import distributions, priors
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 RECORD = "automl"
 """User attribute that holds what Optuna itself does not: rungs, size, stage, reason."""
+TOLD = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.STOPPED: OptunaState.PRUNED,  # the nearest that Optuna knows; the record is exact
+    TrialState.FAILED: OptunaState.FAIL,
+}
 _RETRY = "retry_of"
 _PRIOR = "prior"
 _ORIGIN = "origin"
@@ -54,7 +59,7 @@ def open_study(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     request.directory.mkdir(parents=True, exist_ok=True)
-    _tidy(journal(request.directory))
+    tidy(journal(request.directory))
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=ladder.rungs[0], reduction_factor=ladder.reduction
     )
@@ -176,19 +181,9 @@ def record_of(trial: Trial) -> dict[str, Any]:
     return fields
 
 
-def journal(directory: Path) -> Path:
-    """The storage file of the study kept in a directory."""
-    return directory / "study.journal"
-
-
 def model_directory(directory: Path, number: int) -> Path:
     """Where the weights of a trial are kept."""
     return directory / "trials" / f"{number:04d}"
-
-
-def open_storage(directory: Path) -> JournalStorage:
-    """Optuna's own storage of the study kept in a directory."""
-    return JournalStorage(_WholeLines(journal(directory)))
 
 
 class _OneObjective(JournalStorage):
@@ -200,7 +195,7 @@ class _OneObjective(JournalStorage):
     """
 
     def __init__(self, path: Path, top: int) -> None:
-        super().__init__(_WholeLines(path))
+        super().__init__(WholeLines(path))
         self._top = top
 
     def get_all_trials(
@@ -232,36 +227,6 @@ def _up_to(top: int, trial: FrozenTrial) -> FrozenTrial:
     else:
         seen.state = OptunaState.COMPLETE if top in reached else OptunaState.PRUNED
     return seen
-
-
-class _WholeLines(JournalFileBackend):
-    """Takes back what a full disk took of a line: the next one would be joined to it.
-
-    Optuna reads nothing of a journal that has such a line in its middle. A study has one writer.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append all lines, or none."""
-        size = self._path.stat().st_size
-        try:
-            super().append_logs(logs)
-        except OSError:
-            os.truncate(self._path, size)
-            raise
-
-
-def _tidy(path: Path) -> None:
-    """Remove what a kill or a power failure left: a line without its end, a lock without owner."""
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-    if path.exists():
-        written = path.read_bytes()
-        whole = written.rfind(b"\n") + 1
-        if whole < len(written):
-            os.truncate(path, whole)
 
 
 def _check_distributions(study: optuna.Study, request: SearchRequest) -> None:

@@ -10,7 +10,8 @@ from urllib.request import url2pathname
 import optuna
 
 from pipeline_lib.engines.autopytorch.storage import Journal
-from pipeline_lib.engines.optuna_storage import INTERRUPTED, open_storage
+from pipeline_lib.engines.optuna_journal import open_storage
+from pipeline_lib.engines.optuna_storage import INTERRUPTED
 from pipeline_lib.home import Home
 from pipeline_lib.models import load_model
 from pipeline_lib.sync import Begun, sync

@@ -12,7 +12,7 @@ import pytest
 from harness import Chaos
 from promises import Broken, Promises
 
-from pipeline_lib.engines.optuna_storage import journal, open_storage
+from pipeline_lib.engines.optuna_journal import journal, open_storage
 from pipeline_lib.home import Home
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store

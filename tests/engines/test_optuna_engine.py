@@ -18,13 +18,12 @@ from pipeline_lib.engines import ladder
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine, make_sampler, trial_seed
+from pipeline_lib.engines.optuna_journal import journal, open_storage
 from pipeline_lib.engines.optuna_spaces import book, default, priors
 from pipeline_lib.engines.optuna_storage import (
     RECORD,
     check_study,
     first_in_line,
-    journal,
-    open_storage,
     open_study,
     read_trials,
 )

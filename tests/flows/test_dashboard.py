@@ -16,7 +16,7 @@ from browser import DESKTOP, PHONE, browser
 from running_up import free_port
 
 from flows.dashboard import show
-from pipeline_lib.engines.optuna_storage import open_storage
+from pipeline_lib.engines.optuna_journal import open_storage
 from pipeline_lib.errors import ServerError, UserError
 from pipeline_lib.home import Home
 

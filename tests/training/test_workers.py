@@ -125,13 +125,23 @@ def test_a_wish_to_stop_is_the_parents_to_handle(job, start, number):
 
 
 def test_threads_that_start_workers_leave_the_main_module_in_place():
-    class Slow:
+    """One begins while the other starts, and ends after it, if it may."""
+    second_starts, first_ended = threading.Event(), threading.Event()
+
+    class First:
         def start(self):
-            time.sleep(0.02)
+            second_starts.wait(0.5)
+
+    class Second:
+        def start(self):
+            second_starts.set()
+            first_ended.wait(5)
 
     main = sys.modules["__main__"]
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(_start, [Slow() for _ in range(8)]))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(_start, First())
+        first.add_done_callback(lambda _: first_ended.set())
+        threads.submit(_start, Second())
     assert sys.modules["__main__"] is main
 
 
