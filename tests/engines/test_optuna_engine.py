@@ -273,14 +273,15 @@ def test_the_best_of_earlier_studies_come_first_and_once(request_in):
     assert first_in_line(open_(request), request) == line[1:]
 
 
-def test_what_an_earlier_study_found_outside_of_the_space_is_left_out(request_in):
-    """A longer budget has larger networks; where nothing fits, the priors are tried."""
+@pytest.mark.parametrize("budget", [300.0, 7200.0])
+def test_what_an_earlier_study_found_outside_of_the_space_is_left_out(request_in, budget):
+    """A longer budget has larger networks and other choices; priors stand in for what is left."""
     directory, _ = an_earlier_study(replace(request_in, space="default"), [0.9])
     later = replace(
-        request_in, space="default", warm_start=(("earlier", directory),), budget_seconds=7200.0
+        request_in, space="default", warm_start=(("earlier", directory),), budget_seconds=budget
     )
     line = first_in_line(open_(later), later)
-    assert [parameters for parameters, _ in line] == priors("default", 7200.0)
+    assert [parameters for parameters, _ in line] == priors("default", budget)
 
 
 def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
