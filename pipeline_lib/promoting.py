@@ -28,7 +28,6 @@ from pipeline_lib.registry.versions import (
     model_name,
     record_test,
 )
-from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.contest import SPLIT_TAG
 from pipeline_lib.selection.statistics import Comparison, compare_all
 from pipeline_lib.tracking import open_store
@@ -48,7 +47,6 @@ class Candidacy:
     champion: Champion | None
     classifier: Classifier  # the version's network
     data: PreparedData
-    temperature: float = 1.0  # that calibrates it, where the images that it was chosen by are known
     comparison: Comparison | None = None
     not_compared: str = ""  # why there is no comparison, where there is a champion
 
@@ -88,21 +86,22 @@ def weigh(
     there = config.data if config and config.data and Path(config.data).is_dir() else None
     data = prepare(dataset, home, Path(there) if there else None, progress)
     found = Candidacy(dataset, wanted, reigning, classifier, data)
+    if reigning is None:
+        return found
     split = _split(config, data, wanted)
     if split is None:
         return replace(found, not_compared="the images that it was chosen by are not known")
-    labels, logits = split.labels[split.validation], _logits(classifier, split)
-    found = replace(found, temperature=fit_temperature(logits, labels))
-    if reigning is None:
-        return found
     if reigning.tags.get(SPLIT_TAG) != split.digest:
         reason = "they were chosen on different splits, and each may have seen the other's images"
         return replace(found, not_compared=reason)
     try:
-        answers = {wanted.version: logits}
-        answers[reigning.version] = _logits(_load(home, dataset, reigning), split)
+        answers = {
+            wanted.version: _logits(classifier, split),
+            reigning.version: _logits(_load(home, dataset, reigning), split),
+        }
     except ModelError as error:
         return replace(found, not_compared=str(error))
+    labels = split.labels[split.validation]
     right = {f"version {number}": own.argmax(1) == labels for number, own in answers.items()}
     (comparison,) = compare_all(right, labels, seed=0)
     return replace(found, comparison=comparison)
@@ -133,7 +132,8 @@ def _measured(home: Home, candidacy: Candidacy) -> str:
     entry = Entry(home, test_set, called, classifier.digest)
     if TEST_TAG in version.tags and read_figures(entry.figures) is None:
         return f"Test accuracy {float(version.tags[TEST_TAG]):.2%}, as it was registered"
-    test = evaluate_once(entry, classifier.module, classifier.classes, candidacy.temperature)
+    temperature = classifier.served.temperature
+    test = evaluate_once(entry, classifier.module, classifier.classes, temperature)
     record_test(home, dataset, version.version, test.accuracy)
     low, high = test.interval
     return (
