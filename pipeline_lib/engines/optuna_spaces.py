@@ -169,6 +169,16 @@ def distributions(name: str, budget_seconds: float) -> dict[str, BaseDistributio
     return _drawn_from(_ask_often(name, budget_seconds))
 
 
+def holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a parameter that is drawn from this may have such a value."""
+    from optuna.distributions import CategoricalDistribution
+
+    known = _range(distribution)
+    if isinstance(distribution, CategoricalDistribution):
+        return value in known
+    return bool(known[0] <= value <= known[1])
+
+
 def _ask_often(name: str, budget_seconds: float) -> list[optuna.Trial]:
     """Trials at random, enough to show every branch of a space that is define-by-run."""
     import optuna

@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    check_distribution_compatibility,
-)
+from optuna.distributions import check_distribution_compatibility
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -24,7 +18,7 @@ from pipeline_lib.engines.base import SearchRequest, check_identity
 from pipeline_lib.engines.earlier import FROM, MOST, best_earlier
 from pipeline_lib.engines.ladder import Ladder
 from pipeline_lib.engines.optuna_journal import WholeLines, journal, open_storage, tidy
-from pipeline_lib.engines.optuna_spaces import distributions, priors
+from pipeline_lib.engines.optuna_spaces import distributions, holds, priors
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
@@ -38,7 +32,6 @@ TOLD = {
 }
 _RETRY = "retry_of"
 _PRIOR = "prior"
-_ORIGIN = "origin"
 _IDENTITY = "identity"
 
 Queued = tuple[dict[str, Any], dict[str, int | str]]
@@ -103,12 +96,12 @@ def first_in_line(study: optuna.Study, request: SearchRequest) -> list[Queued]:
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(_RETRY) for trial in trials}
     again = [t for t in trials if _was_interrupted(t) and t.number not in repeated]
-    tried = {trial.user_attrs.get(name) for trial in trials for name in (_PRIOR, _ORIGIN)}
+    tried = {trial.user_attrs.get(name) for trial in trials for name in (_PRIOR, FROM)}
     known: list[Queued] = _earlier(request) or [
         (parameters, {_PRIOR: index})
         for index, parameters in enumerate(priors(request.space, request.budget_seconds))
     ]
-    repeats: list[Queued] = [(t.params, {**_origin(t), _RETRY: t.number}) for t in again]
+    repeats: list[Queued] = [(t.params, {**origin_of(t), _RETRY: t.number}) for t in again]
     return [
         *repeats,
         *((parameters, why) for parameters, why in known if not tried & set(why.values())),
@@ -129,28 +122,16 @@ def _earlier(request: SearchRequest) -> list[Queued]:
         storage = open_storage(places[trial.study])
         study = optuna.load_study(study_name=trial.study, storage=storage)
         parameters = study.get_trials(deepcopy=False)[trial.number].params
-        if all(n in offered and _holds(offered[n], value) for n, value in parameters.items()):
-            queue.append((parameters, {_ORIGIN: f"{trial.label} of {trial.study}"}))
+        if all(n in offered and holds(offered[n], value) for n, value in parameters.items()):
+            queue.append((parameters, {FROM: f"{trial.label} of {trial.study}"}))
         if len(queue) == MOST:
             break
     return queue
 
 
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return bool(distribution.low <= value <= distribution.high)
-
-
-def _origin(trial: FrozenTrial) -> dict[str, str]:
-    return {_ORIGIN: trial.user_attrs[_ORIGIN]} if _ORIGIN in trial.user_attrs else {}
-
-
-def origin_of(trial: optuna.Trial) -> dict[str, str]:
+def origin_of(trial: optuna.Trial | FrozenTrial) -> dict[str, str]:
     """The note that says of which trial of an earlier run these parameters are, if of any."""
-    where = trial.user_attrs.get(_ORIGIN)
-    return {FROM: where} if where else {}
+    return {FROM: trial.user_attrs[FROM]} if FROM in trial.user_attrs else {}
 
 
 def read_trials(directory: Path, study: str) -> list[Trial]:
