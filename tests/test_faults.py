@@ -15,6 +15,7 @@ import pytest
 from faulty_search import NAME, recorded
 
 from pipeline_lib.home import Home
+from pipeline_lib.trial import RUN_STOPPED
 
 ROOT = Path(__file__).parents[1]
 CHILD = Path(__file__).with_name("faulty_search.py")
@@ -83,8 +84,9 @@ def test_a_disk_that_fills_up_loses_no_trial_and_a_later_run_goes_on(tiny_data, 
     full, later = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert "No space left on device" in full["error"]
     assert [trial["number"] for trial in full["trials"]] == [0, 1, 2]
-    third = full["trials"][2]  # it was stopped, before its first rung or after it
-    assert third["state"] == "stopped"
+    third = full["trials"][2]  # the disk's end stopped it, unless its first rung was its last
+    assert third["state"] == ("stopped" if third["reason"] == RUN_STOPPED else "pruned")
+    assert third["rungs"] or third["state"] == "stopped"
     assert later["error"] == ""
     assert later["trials"][:3] == full["trials"]
     numbers = [trial["number"] for trial in later["trials"]]
