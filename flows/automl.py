@@ -24,6 +24,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run, begin, claim_name, made_up_name
+from pipeline_lib.run_log import logged
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
 from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
@@ -70,7 +71,11 @@ def automl(config: RunConfig) -> Any:
     record = Record(run)
     ending = Ending(run, record)
     try:
-        with stoppable(ending.why_now, ending.at_once) as stop, record:
+        with (
+            logged(run.home, run.name),
+            stoppable(ending.why_now, ending.at_once) as stop,
+            record,
+        ):
             return _stages(run, record, ending, stop)
     except Stopped as stopped:
         return ending.cancelled(str(stopped))

@@ -9,9 +9,9 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from pipeline_lib.config import choice
 from pipeline_lib.errors import ServerError, UserError
 from pipeline_lib.home import Home
+from pipeline_lib.options import choice
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.config import choice
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.options import choice
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder of prefect.yaml; deployments run from here."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import re
+import json
 from collections.abc import Mapping
 from itertools import chain
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -22,7 +22,9 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.data.catalogue import CATALOGUE, find
 from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import user_path
 from pipeline_lib.notification import resolve
+from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, plain_name
 
 Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]
@@ -31,7 +33,6 @@ SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces
 """Search spaces by engine. `default` and `book` are known to both."""
 
 _LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class RunConfig(BaseModel):
@@ -44,91 +45,109 @@ class RunConfig(BaseModel):
         description="Name of a data set in the catalogue.",
         json_schema_extra={"enum": list(CATALOGUE)},
     )
-    engine: str = Field(
+    data_root: Annotated[str | None, Option("Data", ("data-root", "data"), "DIR")] = Field(
+        None,
+        validation_alias=AliasChoices("data_root", "data"),  # as older records have it
+        description="Directory that already holds the data set, in torchvision's layout.",
+    )
+    validation_share: Annotated[float, Field(gt=0, lt=1), DATA] = Field(
+        0.1, description="Share of the training data held out for validation, between 0 and 1."
+    )
+    split_seed: Annotated[int, Field(ge=0, lt=2**32), DATA] = Field(
+        0,
+        description="Seed of the split into training and validation images; models are compared "
+        "with a champion of the same split only.",
+    )
+    engine: Annotated[str, SEARCH] = Field(
         "all",
-        description="Which engine searches; 'all' runs each side by side.",
+        description="Engine that searches; 'all' runs every one, side by side.",
         json_schema_extra={"enum": ["all", *SPACES]},
     )
-    budget_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] = Field(
+    budget_seconds: Annotated[
+        float, Field(gt=0, le=30 * 86400), Option("Search", ("budget",), "90s|10m|2h")
+    ] = Field(
         120.0,
         description="Seconds for search and final trainings together; above 0, at most 30 days.",
     )
-    trials: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Search trials at most; None leaves the clock as the only limit."
+    trials: Annotated[Annotated[int, Field(ge=1)] | None, Option("Search", metavar="N")] = Field(
+        None, description="Maximum number of trials; by default the budget is the only limit."
     )
-    sampler: Sampler = Field("tpe", description="How Optuna proposes configurations.")
-    space: str = Field(
+    sampler: Annotated[Sampler, SEARCH] = Field("tpe", description="Optuna's sampler.")
+    space: Annotated[str, SEARCH] = Field(
         "default",
         description="Search space: 'default', or 'book' for the chapter's; "
         "tiny_cs and full are Auto-PyTorch's alone.",
         json_schema_extra={"enum": [*dict.fromkeys(chain(*SPACES.values()))]},
     )
-    workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=available_cores,
-        description="Trials that run at the same time, 1 to 256; None: one a core.",
-    )
-    search_space_updates: tuple[dict[str, Any], ...] = Field(
+    search_space_updates: Annotated[
+        tuple[dict[str, Any], ...], Option("Search", metavar="JSON")
+    ] = Field(
         (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] | Literal["random"] = Field(
+    workers: Annotated[int, Field(ge=1, le=256), SEARCH] = Field(
+        default_factory=available_cores,
+        description="Trials that run in parallel, 1 to 256; by default one per core.",
+    )
+    seed: Annotated[
+        Annotated[int, Field(ge=0, lt=2**32)] | Literal["random"],
+        Option("Search", metavar="N|random"),
+    ] = Field(
         0,
         description="Seed of the search: sampler, initialisation, shuffling, augmentation; "
         "'random' draws one for each run.",
     )
-    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        0,
-        description="Seed of the split into training and validation images; models are compared "
-        "with a champion of the same split only.",
-    )
-    warm_start: tuple[str, ...] = Field(
+    warm_start: Annotated[tuple[str, ...], Option("Search", metavar="RUN,…")] = Field(
         (),
         description="Runs whose best configurations are tried first; 'past': the latest of the "
         "same data, split and search space.",
     )
-    name: str | None = Field(
-        None, description="Name of the study; an existing one is continued. None makes one up."
+    first_rung: Annotated[Annotated[int, Field(ge=1)] | None, Option("Search", metavar="N")] = (
+        Field(None, description="Training samples at Optuna's lowest rung; by default 10,000.")
     )
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="Share of the training data held out for selection, between 0 and 1."
-    )
-    data: str | None = Field(
-        None, description="Directory that already holds the data set in torchvision's layout."
-    )
-    first_rung: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Training samples at Optuna's lowest rung; None: 10,000."
-    )
-    trial_seconds: Annotated[float, Field(gt=0, le=30 * 86400)] | None = Field(
+    name: Annotated[str | None, SEARCH] = Field(
         None,
-        description="Seconds that a rung of a trial may take; None: the budget, at least 300.",
+        description="Name of the run and its study; an existing study is continued. "
+        "By default data set and time.",
     )
-    trial_memory: Annotated[int, Field(ge=512, le=2**20)] = Field(
+    trial_seconds: Annotated[
+        Annotated[float, Field(gt=0, le=30 * 86400)] | None, Option("Search", metavar="SECONDS")
+    ] = Field(
+        None,
+        description="Seconds that one rung of a trial may take; by default the budget, "
+        "at least 300.",
+    )
+    trial_memory: Annotated[int, Field(ge=512, le=2**20), Option("Search", metavar="MIB")] = Field(
         2048,
-        description="MiB, 512 or more, that a trial may take beyond what its process starts with; "
-        "on Linux.",
+        description="MiB, 512 or more, that a trial may allocate beyond what its process starts "
+        "with; on Linux.",
     )
-    promote: Promote = Field(
+    promote: Annotated[Promote, AFTER] = Field(
         "significant",
-        description="When the winner replaces the champion: shown to be better, better, or never.",
+        description="When the winner replaces the champion: if it is significantly better, "
+        "if it is better at all, or never.",
     )
-    test: Test = Field(
+    test: Annotated[Test, AFTER] = Field(
         "promotion",
         description="When the test set is opened for the winner: if it is to become champion, "
         "always, or never; no model is measured on it twice.",
     )
-    notify: str | None = Field(
-        None,
-        exclude=True,  # an address holds secrets: it is in no record of a run
-        repr=False,
-        description="Whom to tell of the end: https://… of a webhook, the address of a service of "
-        "Apprise, or env:NAME, the variable that holds it: only so Prefect does not keep it.",
+    ensemble: Annotated[int, Field(ge=1, le=20), AFTER] = Field(
+        8,
+        description="Maximum number of models in the ensemble, fewer in a short budget; "
+        "1: no ensemble.",
     )
-    validation_folds: Annotated[int, Field(ge=1, le=20)] = Field(
+    validation_folds: Annotated[int, Field(ge=1, le=20), AFTER] = Field(
         1,
         description="Folds that the best models are trained on again, to compare them; takes, "
         "beyond the budget, as many times the seconds of a final. 1: the plain split alone.",
     )
-    ensemble: Annotated[int, Field(ge=1, le=20)] = Field(
-        8, description="Models that an ensemble may have, fewer in a short budget; 1 builds none."
+    notify: Annotated[str | None, Option("After the search", metavar="URL")] = Field(
+        None,
+        exclude=True,  # an address holds secrets: it is in no record of a run
+        repr=False,
+        description="Notification URL, called at the end of the run: https://… of a webhook, the "
+        "address of a service of Apprise, or env:NAME, the variable that holds it: only so Prefect "
+        "does not keep it.",
     )
 
     @classmethod
@@ -163,6 +182,24 @@ class RunConfig(BaseModel):
     def _known_dataset(cls, value: str) -> str:
         find(value)
         return value
+
+    @field_validator("data_root")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        """Wherever the run is continued from, it finds the same data."""
+        return value if value is None else str(user_path("data_root", value))
+
+    @field_validator("search_space_updates", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """The command line has text only."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            problem = f"is not JSON ({error})"
+            raise ConfigurationError(autopytorch_spaces.FIELD, problem, value=value) from error
 
     @field_validator("engine")
     @classmethod
@@ -210,50 +247,6 @@ class RunConfig(BaseModel):
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that search."""
         return tuple(SPACES) if self.engine == "all" else (self.engine,)
-
-
-def plain_name(value: str, field: str = "name") -> str:
-    """The name of a run, when it can be the name of a directory and of nothing else.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
-        remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
-        raise ConfigurationError(field, "is not a plain name", value=value, remedy=remedy)
-    return value
-
-
-def choice(field: str, value: str, known: Any, whose: str = "") -> str:
-    """`value`, when it is one of `known`.
-
-    Raises:
-        ConfigurationError: Names the nearest of `known`, and all of them.
-    """
-    if value in known:
-        return value
-    near = difflib.get_close_matches(value, list(known), n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    listed = ", ".join(known)
-    raise ConfigurationError(
-        field, f"is unknown{whose}", value=value, remedy=f"{hint}choose from {listed}"
-    )
-
-
-def parse_seconds(text: str, field: str = "budget") -> float:
-    """Seconds of '90', '90s', '10m', '1.5h' or '1h30m'.
-
-    Raises:
-        ConfigurationError: The text is no duration, or not above zero.
-    """
-    pieces = re.findall(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    remedy = "write seconds, or a duration such as 90s, 10m, 2h"
-    if "".join(number + unit for number, unit in pieces) != text.strip() or not pieces:
-        raise ConfigurationError(field, "is not a duration above zero", value=text, remedy=remedy)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in pieces)
-    if seconds <= 0:
-        raise ConfigurationError(field, "must be above zero", value=text, remedy=remedy)
-    return seconds
 
 
 def _explain(error: ValidationError) -> ConfigurationError:

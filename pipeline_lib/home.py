@@ -7,7 +7,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.errors import HomeError
+from pipeline_lib.errors import ConfigurationError, HomeError
+
+
+def user_path(where: str, text: str) -> Path:
+    """The path that a user wrote, absolute and with `~` expanded.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not text.strip():
+        raise ConfigurationError(where, "is no path", value=text, remedy="name a directory")
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:  # the home of a user who has none, or is unknown
+        remedy = "write the path from / on"
+        raise ConfigurationError(where, "has no such ~", value=text, remedy=remedy) from error
+
 
 _ANOTHER = "choose another with --home DIR or AUTOML_HOME"
 _MISREAD = re.compile(r"[%?#\\\x00-\x1f\x7f\ud800-\udfff]")
@@ -18,29 +34,33 @@ _MISREAD = re.compile(r"[%?#\\\x00-\x1f\x7f\ud800-\udfff]")
 class Home:
     """The layout of the state directory. Nothing is created until a caller writes.
 
-    The directory may be moved or copied as a whole while nothing uses it.
+    The directory may be moved or copied as a whole while nothing uses it. `root` becomes absolute,
+    and `~` in it is expanded.
 
     Raises:
         HomeError: Its path has a character that SQLAlchemy, MLflow or Prefect would misread.
+        ConfigurationError: It is no path.
     """
 
     root: Path
 
     def __post_init__(self) -> None:
         """Refuse a path that would lead elsewhere."""
-        if misread := _MISREAD.search(str(self.root)):
-            shown = str(self.root).encode(errors="backslashreplace").decode()
+        root = user_path("home", str(self.root))
+        if misread := _MISREAD.search(str(root)):
+            shown = str(root).encode(errors="backslashreplace").decode()
             problem = f"has a character in its path that databases misread ({misread[0]!a})"
             raise HomeError("home", problem, value=shown, remedy=_ANOTHER)
+        object.__setattr__(self, "root", root)
 
     @classmethod
     def from_environment(cls) -> Home:
         """The directory named by `AUTOML_HOME`, else `.automl/` below the current one.
 
         Raises:
-            HomeError: Its path cannot be used.
+            UserError: Its path cannot be used.
         """
-        return cls(Path(os.environ.get("AUTOML_HOME") or ".automl").absolute())
+        return cls(Path(os.environ.get("AUTOML_HOME") or ".automl"))
 
     @property
     def data(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -9,9 +10,16 @@ from dataclasses import dataclass
 from pipeline_lib.selection.compare import counts, outcomes
 from pipeline_lib.trial import Trial, TrialState
 
+_LINE_SECONDS = 15.0
+_LINES = 100  # about, beside those of new incumbents
+_log = logging.getLogger("automl")
+
+SHOWN_LIVE = "shown_live"
+"""Attribute of log records that a live table on a terminal makes unnecessary there."""
+
 
 @dataclass(frozen=True)
-class Standing:
+class Snapshot:
     """One look at one engine's search."""
 
     engine: str
@@ -63,12 +71,12 @@ class Progress:
                 before is None or (best.val_accuracy or 0) > (before.val_accuracy or 0)
             )
 
-    def look(self) -> Standing:
+    def look(self) -> Snapshot:
         """How it stands now."""
         with self._lock:
             tally = counts(self._trials.values())
             running = [t for t in self._trials.values() if t.state == TrialState.RUNNING]
-            return Standing(
+            return Snapshot(
                 engine=self.engine,
                 elapsed=time.monotonic() - self.began,
                 budget=self.budget,
@@ -84,6 +92,24 @@ class Progress:
     def _incumbent(self) -> Trial | None:
         seen = [trial for trial in self._trials.values() if trial.rungs]
         return max(seen, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+
+
+class Lines:
+    """Logs how a search stands, in lines that are marked: a live table says the same."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._last = time.monotonic()
+
+    def say(self) -> None:
+        """One line."""
+        self._last = time.monotonic()
+        _log.info("%s", self._progress.look().line(), extra={SHOWN_LIVE: True})
+
+    def say_if_due(self) -> None:
+        """One line, unless the last was a moment ago: an hour's log is to be read too."""
+        if time.monotonic() - self._last >= max(_LINE_SECONDS, self._progress.budget / _LINES):
+            self.say()
 
 
 def _rung(trial: Trial) -> str:

@@ -83,8 +83,9 @@ def weigh(
     """
     wanted, reigning = promotable(home, dataset, version), champion(home, dataset)
     classifier, config = _load(home, dataset, wanted), _asked(home, wanted)
-    there = config.data if config and config.data and Path(config.data).is_dir() else None
-    data = prepare(dataset, home, Path(there) if there else None, progress)
+    root = config.data_root if config else None
+    there = Path(root) if root and Path(root).is_dir() else None
+    data = prepare(dataset, home, there, progress)
     found = Candidacy(dataset, wanted, reigning, classifier, data)
     if reigning is None:
         return found

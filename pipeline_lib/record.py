@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,10 @@ class Record:
         """Queue what the run was asked for, and which data it searches on."""
         self._later(lambda recorder: recorder.log_params(self._run.config.model_dump()))
         self._later(lambda recorder: recorder.log_dataset(name, digest, split_digest, sizes))
+
+    def file(self, path: Path) -> None:
+        """Queue a file that is to be kept with the run."""
+        self._later(lambda recorder: recorder.log_artifact(path))
 
     def killed(self) -> None:
         """Queue that the run was stopped; it may be finished all the same."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.config import RunConfig, plain_name
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import prepare
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
+from pipeline_lib.options import plain_name
 from pipeline_lib.run import Run, check_data, claim_name, prepare_engines
 from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking import environment_tags, open_store
@@ -74,10 +75,7 @@ def recorded(home: Home, name: str) -> Recorded:
         remedy = "--home, AUTOML_HOME or MLFLOW_TRACKING_URI say where to look"
         raise ConfigurationError("run", "is not in MLflow", value=name, remedy=remedy)
     try:
-        fields = json.loads(pipeline.data.tags[CONFIGURATION])
-        if fields["data"]:
-            fields["data"] = str(Path(fields["data"]).expanduser())
-        config = RunConfig.of_record(fields)
+        config = RunConfig.of_record(json.loads(pipeline.data.tags[CONFIGURATION]))
         inputs = pipeline.inputs.dataset_inputs if pipeline.inputs else []
         data = json.loads(inputs[0].dataset.profile or "{}")
         digests = data["digest"], data["split_digest"]
@@ -104,7 +102,7 @@ def reproduce(
     check_data(config)
     home.ensure_writable()
     run = Run(config, claim_name(home, f"{name[:60]}-again"), home)
-    directory = Path(config.data) if config.data else None
+    directory = Path(config.data_root) if config.data_root else None
     data = prepare(config.dataset, home, directory, progress)
     visible = data.search_data(config.split_seed, config.validation_share)
     facts = [

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.config_file import CONFIG_FILE, write_configuration
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.data.raw_files import check_files
@@ -28,6 +29,8 @@ from pipeline_lib.trial import Trial
 
 RUN = "run.json"
 """File of a study: what its run was asked for, and which data it sees."""
+LOCK = ".lock"
+"""File of a study: held by the run that searches it."""
 
 _log = logging.getLogger("automl")
 
@@ -82,7 +85,7 @@ class Run:
             problem, remedy = "has a study that leads elsewhere", "choose another --name"
             raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
         directory.mkdir(parents=True, exist_ok=True)
-        lock = acquire(directory / ".lock")
+        lock = acquire(directory / LOCK)
         if lock is None:
             problem = "is that of a run that is going on"
             remedy = "wait for its end, or choose another --name"
@@ -119,8 +122,8 @@ def check_data(config: RunConfig) -> None:
     Raises:
         DataError: One is not what it should be.
     """
-    if config.data is not None:
-        check_files(find(config.dataset), Path(config.data))
+    if config.data_root is not None:
+        check_files(find(config.dataset), Path(config.data_root))
 
 
 def _try_to_draw() -> None:
@@ -155,7 +158,7 @@ def load_data(run: Run) -> PreparedData:
         ConfigurationError: The study of this name was begun with other data or settings.
         DataError: It cannot be had, or a file of it is not what it should be.
     """
-    directory = Path(run.config.data) if run.config.data else None
+    directory = Path(run.config.data_root) if run.config.data_root else None
     prepared = prepare(run.config.dataset, run.home, directory, _log.info)
     _check_study(run, prepared.search_data(run.config.split_seed, run.config.validation_share))
     return prepared
@@ -185,6 +188,7 @@ def begin(run: Run, data: PreparedData, record: Record) -> None:
     split = visible.load()
     sizes = {"training": len(split.train), "validation": len(split.validation)}
     record.begin(data.dataset.name, data.digest, split.digest, sizes)
+    record.file(write_configuration(run.directory / CONFIG_FILE, run.config, run.name))
     path = run.home.study(run.name) / RUN
     if path.exists():
         return

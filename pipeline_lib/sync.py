@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.config import RunConfig, plain_name
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
+from pipeline_lib.options import plain_name
 from pipeline_lib.run import RUN, Run
 from pipeline_lib.selection.ensemble_storage import stored
 from pipeline_lib.trial import ENSEMBLE, Trial

@@ -17,7 +17,7 @@ from pipeline_lib.run import RUN
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""
 _LATEST = 30
-_ALIKE = ("dataset", "data", "space", "search_space_updates", "split_seed", "validation_share")
+_ALIKE = ("dataset", "data_root", "space", "search_space_updates", "split_seed", "validation_share")
 """Fields of the configuration in which a run of one's past is the same."""
 
 

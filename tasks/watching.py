@@ -10,10 +10,9 @@ from contextvars import copy_context
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pipeline_lib.progress import Progress
+from pipeline_lib.progress import Lines, Progress
 from pipeline_lib.record import Record
 from pipeline_lib.trial import Trial
-from tasks.display import PlainLines
 
 _log = logging.getLogger("automl")
 _SECONDS, _TIMES = 5.0, 200
@@ -29,7 +28,7 @@ class Watch:
     def __init__(self, progress: Progress, record: Record) -> None:
         self._progress = progress
         self._record = record
-        self._lines = PlainLines(progress)
+        self._lines = Lines(progress)
         self._ended = threading.Event()
         self._shown = True
         self._artifact = create_progress_artifact(

@@ -6,15 +6,20 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from small_mnist import prepare_small
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
+
+if TYPE_CHECKING:
+    from pipeline_lib.pipeline import Outcome
 
 hurry()  # as the command line does
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
@@ -42,6 +47,30 @@ def fresh_home(mnist: PreparedData, test_home: Home, tmp_path: Path) -> Home:
     home.root.mkdir()
     home.data.symlink_to(test_home.data)
     return home
+
+
+@pytest.fixture(scope="session")
+def finished_home(
+    mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory
+) -> Home:
+    """The home of `outcome`; tests read it, and write to copies."""
+    home = Home(tmp_path_factory.mktemp("finished") / "home")
+    home.root.mkdir()
+    home.data.symlink_to(test_home.data)
+    return home
+
+
+@pytest.fixture(scope="session")
+def outcome(finished_home: Home) -> Outcome:
+    """The run `first` of two trials, each a few hundred samples long, its winner champion."""
+    from pipeline_lib.engines import ladder
+    from pipeline_lib.pipeline import find_model
+
+    config = RunConfig(engine="optuna", budget_seconds=300, trials=2, workers=1, name="first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(ladder, "BASE_SAMPLES", 200)
+        return find_model(config, finished_home)
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import SPACES, RunConfig, parse_seconds
+from pipeline_lib.config import SPACES, RunConfig
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError, DataError, UserError
+from pipeline_lib.options import parse_seconds
 
 BAD = [
     ("dataset", "mnits", DataError, "mnist"),
@@ -50,7 +51,7 @@ BAD = [
     ("validation_share", 0, ConfigurationError, "greater than 0"),
     ("validation_share", 1, ConfigurationError, "less than 1"),
     ("validation_share", math.nan, ConfigurationError, "finite"),
-    ("data", 7, ConfigurationError, "string"),
+    ("data_root", 7, ConfigurationError, "string"),
     ("promote", "signifcant", ConfigurationError, "did you mean 'significant'?"),
     ("promote", None, ConfigurationError, "choose from significant, better, never"),
 ]

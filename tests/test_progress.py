@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.progress import Progress, Standing
+from pipeline_lib.progress import Progress, Snapshot
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 
@@ -59,7 +59,7 @@ def test_the_share_of_the_budget_never_passes_one(progress):
 
 def test_the_line_for_logs():
     best = trial(12, 0.98765, state=TrialState.COMPLETE)
-    standing = Standing("optuna", 30.4, 60.0, 2, 3, 4, 5, 1, best, ())
+    standing = Snapshot("optuna", 30.4, 60.0, 2, 3, 4, 5, 1, best, ())
     assert standing.line() == (
         "optuna 30/60 s · 3 complete · 4 pruned · 5 stopped · 1 failed · best 98.77% by #12"
     )

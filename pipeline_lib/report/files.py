@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib import verdict
-from pipeline_lib.config import RunConfig, choice
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
@@ -23,6 +23,7 @@ from pipeline_lib.evaluation import TestResult, read_figures
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.ledger import figures, readings
+from pipeline_lib.options import choice
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front

@@ -135,7 +135,7 @@ def _commit_without_sync() -> None:
 def _relax(connection: object, _record: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         files = [Path(row[2]).name for row in connection.execute("PRAGMA database_list")]
-        if Home(Path()).mlflow_database.name in files:
+        if Home(Path("/")).mlflow_database.name in files:
             connection.execute("PRAGMA synchronous=NORMAL")
 
 

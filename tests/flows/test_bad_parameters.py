@@ -40,7 +40,7 @@ REFUSED = [
 FAILED = [
     ({"name": "../../etc"}, "ConfigurationError: name"),
     ({"name": ""}, "ConfigurationError: name"),
-    ({"data": "/does/not/exist"}, "DataError: /does/not/exist/"),
+    ({"data_root": "/does/not/exist"}, "DataError: /does/not/exist/"),
     ({"engine": "optuna", "space": "tiny_cs"}, "ConfigurationError: space"),
     ({"search_space_updates": [{"node": 1}]}, "ConfigurationError: search_space_updates"),
 ]

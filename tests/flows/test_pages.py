@@ -17,7 +17,7 @@ def up(tmp_path_factory, mnist, test_home):
     """An `automl up` after a run that completed and one that failed."""
     home = Home(tmp_path_factory.mktemp("pages") / "home")
     with running_up(home) as running:
-        failed = running.deploy_run("--watch --param name=broken --param data=/nowhere")
+        failed = running.deploy_run("--watch --param name=broken --param data_root=/nowhere")
         assert "finished in state 'Failed'" in failed.stdout, failed.stdout + failed.stderr
         done = running.deploy_run(
             f"--watch --param name={NAME} --param engine=optuna --param budget_seconds=20",

@@ -10,9 +10,6 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
-from pipeline_lib import RunConfig, find_model
-from pipeline_lib.data.prepared import PreparedData
-from pipeline_lib.engines import ladder
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
 from pipeline_lib.pipeline import Outcome
@@ -22,21 +19,9 @@ from pipeline_lib.tracking import open_store
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def home(mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    home = Home(tmp_path_factory.mktemp("home"))
-    home.data.symlink_to(test_home.data)
-    return home
-
-
-@pytest.fixture(scope="module")
-def outcome(home: Home) -> Outcome:
-    """A run of two trials, each a few hundred samples long."""
-    config = RunConfig(engine="optuna", budget_seconds=300, trials=2, workers=1, name="first")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(ladder, "BASE_SAMPLES", 200)
-        return find_model(config, home)
+@pytest.fixture
+def home(finished_home: Home) -> Home:
+    return finished_home
 
 
 @pytest.fixture

@@ -26,10 +26,11 @@ with LocalServer(home) as server:
     from prefect import flow
     from prefect.artifacts import Artifact
     from prefect.settings import PREFECT_API_URL, temporary_settings
-    from tasks import display, watching
+    from pipeline_lib import progress
+    from tasks import watching
     from tasks.stage import stage
 
-    watching._SECONDS = display._LINE_SECONDS = 0.5
+    watching._SECONDS = progress._LINE_SECONDS = 0.5
     logging.getLogger("automl").addHandler(logging.StreamHandler(sys.stdout))
     logging.getLogger("automl").setLevel(logging.INFO)
 
