@@ -30,7 +30,7 @@ def sentence(run: Run, winner: Trial, test: TestResult | None, untested: str) ->
     low, high = test.interval
     return (
         f"{called(winner)} wins on {run.config.dataset} with "
-        f"{test.accuracy:.2%} test accuracy (95 % interval {low:.2%} to {high:.2%}, "
+        f"{test.accuracy:.2%} test accuracy (95% CI {low:.2%} to {high:.2%}, "
         f"{test.size:,} images, reading {test.reading} of this test set); "
         f"{winner.val_accuracy:.2%} on validation, {winner.parameters:,} parameters."
     )
@@ -51,8 +51,8 @@ def verdict(run: Run, findings: Findings) -> str:
         standing(findings),
         "### Leaderboard",
         _table(
-            ("rank", "trial", "stage", "state", "validation", "parameters", "seconds"),
-            [_row(rank, trial) for rank, trial in enumerate(_ranked(trials)[:_TOP], start=1)],
+            compare.SHOWN,
+            [(*row.values(),) for row in compare.shown(compare.leaderboard(trials).head(_TOP))],
         ),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(run, trials)),
@@ -103,24 +103,6 @@ def _test_parts(test: TestResult) -> list[str]:
     if perturbed:
         parts.append(_table(("test images", "accuracy"), perturbed))
     return parts
-
-
-def _ranked(trials: list[Trial]) -> list[Trial]:
-    by_key = {(trial.engine, trial.number): trial for trial in trials}
-    frame = compare.leaderboard(trials)
-    return [by_key[key] for key in zip(frame["engine"], frame["trial"], strict=True)]
-
-
-def _row(rank: int, trial: Trial) -> tuple[str, ...]:
-    return (
-        str(rank),
-        f"{trial.engine} #{trial.number}",
-        trial.stage,
-        str(trial.state),
-        f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "–",
-        f"{trial.parameters:,}" if trial.parameters is not None else "–",
-        f"{trial.seconds:.1f}",
-    )
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

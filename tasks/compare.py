@@ -8,7 +8,7 @@ from pipeline_lib import finish
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.record import Record
 from pipeline_lib.run import Run
-from pipeline_lib.selection.compare import leaderboard
+from pipeline_lib.selection.compare import leaderboard, shown
 from pipeline_lib.selection.contest import Contest
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.trial import Trial
@@ -27,19 +27,7 @@ def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Reco
 def rank_trials(run: Run, trials: list[Trial], record: Record) -> Trial:
     """Rank every trial of both engines; the winner has the best validation accuracy."""
     winner = finish.rank(run, trials, record)
-    top = leaderboard(trials).head(_ROWS)
-    rows = [
-        {
-            "rank": row.rank,
-            "trial": f"{row.engine} #{row.trial}",
-            "stage": row.stage,
-            "state": row.state,
-            "validation": "–" if row.val_accuracy is None else f"{row.val_accuracy:.2%}",
-            "parameters": "–" if row.parameters is None else f"{row.parameters:,}",
-            "seconds": f"{row.seconds:.1f}",
-        }
-        for row in top.astype(object).where(top.notna(), None).itertuples()
-    ]
+    rows = shown(leaderboard(trials).head(_ROWS))
     create_table_artifact(table=rows, key="leaderboard", description=f"Leaderboard of {run.name}")
     return winner
 

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console, Group
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.formats import short
-from pipeline_lib.progress import Progress, Standing
-from pipeline_lib.selection.compare import outcomes
+from pipeline_lib.progress import SHOWN_LIVE, Progress, Snapshot
+from pipeline_lib.selection.compare import SHOWN, outcomes, shown
+from pipeline_lib.trial import ENSEMBLE
+from tasks.text import JOINED, Page
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONSOLE = Console(stderr=True)
-_LINE_SECONDS = 15.0
-_LINES = 100  # about, beside those of new incumbents
 _TOP = 10
-_log = logging.getLogger("automl")
+_LABEL = 12  # characters, with the space after it
+_BAR = 40
+_RUNGS = 4  # that fit a line
 
 
 class ConsoleLines(logging.Handler):
     """Prints log lines on the console above a live table, as they are."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
+        """Print one line, unless the live table shows the same."""
+        if CONSOLE.is_terminal and getattr(record, SHOWN_LIVE, False):
+            return
         CONSOLE.print(record.getMessage(), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -50,53 +55,48 @@ def leave_terminal() -> None:
     CONSOLE.show_cursor()
 
 
-class PlainLines:
-    """Logs how a search stands; on a terminal the live table says it all."""
+def print_outcome(outcome: dict[str, Any], file: TextIO) -> None:
+    """The end of `automl run`: leaderboard, winner, and where to look next."""
+    import pandas as pd
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._last = time.monotonic()
-
-    def say(self) -> None:
-        """One line."""
-        self._last = time.monotonic()
-        if not CONSOLE.is_terminal:
-            _log.info("%s", self._progress.look().line())
-
-    def say_if_due(self) -> None:
-        """One line, unless the last was a moment ago: an hour's log is to be read too."""
-        if time.monotonic() - self._last >= max(_LINE_SECONDS, self._progress.budget / _LINES):
-            self.say()
-
-
-def print_outcome(outcome: dict[str, Any]) -> None:
-    """The end of `automl run`, on stdout: leaderboard, winner, and where to look next."""
-    out = Console(highlight=False, soft_wrap=True)
-    winner, seconds = outcome["winner"], outcome["seconds"]
-    out.print()
-    out.print(_leaderboard(Path(outcome["leaderboard"])))
+    page = Page(file)
+    page.say()
+    page.say("Leaderboard", style="bold")
+    leaderboard_table(page, pd.read_csv(outcome["leaderboard"]).head(_TOP))
     for engine, tally in outcome["engines"].items():
-        out.print(f"{engine}: {tally['trials']} trials conducted, {outcomes(tally)}")
+        page.say(f"{engine}: {tally['trials']} trials conducted, {outcomes(tally)}")
     if outcome["ensemble"]:
-        out.print(f"ensemble: {outcome['ensemble']['sentence']}")
-    chosen = ", ".join(f"{name} {short(v)}" for name, v in winner["configuration"].items())
-    out.print(f"\n[bold]Winner[/]      {winner['engine']} trial {winner['trial']}: {chosen}")
-    out.print(f"[bold]Validation[/]  {winner['val_accuracy']:.2%}")
-    out.print(f"[bold]Test[/]        {_tested(outcome)}")
+        page.say(f"ensemble: {outcome['ensemble']['sentence']}")
+    page.say()
+    for label, text in _facts(outcome):
+        page.say(text, label=f"{label:<{_LABEL}}")
+    page.say()
+    page.say("Browse it in Prefect and MLflow: automl up")
+
+
+def _facts(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is said of the winner, each with its label."""
+    winner, seconds = outcome["winner"], outcome["seconds"]
+    chosen = (f"{name}{JOINED}{short(v)}" for name, v in winner["configuration"].items())
+    who = f"{winner['engine']} trial {winner['trial']}"
+    if winner["engine"] == ENSEMBLE:
+        who = f"ensemble of {len(winner['configuration'])} models"
+    yield "Winner", f"{who}: {', '.join(chosen)}"
+    yield "Validation", f"{winner['val_accuracy']:.2%}"
+    yield "Test", _tested(outcome)
     why = outcome["promotion"]["why"]
     for comparison in outcome["comparisons"]:
         if comparison["sentence"] not in why:  # it is said there
-            out.print(f"[bold]Compared[/]    {comparison['sentence']}")
+            yield "Compared", comparison["sentence"]
     for sentence in outcome["folds"]:
-        out.print(f"[bold]Folds[/]       {sentence}")
-    out.print(f"[bold]Model[/]       {outcome['model'] or outcome['challenger']}")
-    role = "champion" if outcome["promotion"]["promoted"] else "challenger only"
-    out.print(f"[bold]Standing[/]    {role}: {why}")
+        yield "Folds", sentence
+    yield "Model", outcome["model"] or outcome["challenger"]
+    promoted = outcome["promotion"]["promoted"]
+    yield "Promotion", f"registered as champion ({why})" if promoted else f"not promoted: {why}"
     if outcome["artifacts"]["diagram_pdf"]:
-        out.print(f"[bold]Diagram[/]     {outcome['artifacts']['diagram_pdf']}")
-    out.print(f"[bold]Report[/]      {outcome['report']}")
-    out.print(f"[bold]Seconds[/]     {', '.join(f'{k} {v:.0f}' for k, v in seconds.items())}")
-    out.print("\nBrowse it in Prefect and MLflow: [bold]automl up[/]")
+        yield "Diagram", outcome["artifacts"]["diagram_pdf"]
+    yield "Report", outcome["report"]
+    yield "Seconds", ", ".join(f"{name} {spent:.0f}" for name, spent in seconds.items())
 
 
 def _tested(outcome: dict[str, Any]) -> str:
@@ -104,59 +104,54 @@ def _tested(outcome: dict[str, Any]) -> str:
     if winner["test_accuracy"] is None:
         return f"not opened: {outcome['untested']}"
     low, high = winner["test_interval"]
-    interval = f"95 % interval {low:.2%} to {high:.2%}"
-    return f"[bold green]{winner['test_accuracy']:.2%}[/]  ({interval})"
+    return f"{winner['test_accuracy']:.2%}  (95% CI {low:.2%} to {high:.2%})"
 
 
-def _leaderboard(csv: Path) -> Table:
-    import pandas as pd
-
-    table = Table(title="Leaderboard", title_justify="left", title_style="bold", box=None)
-    for column in ("rank", "trial", "stage", "state", "validation", "parameters", "seconds"):
-        numeric = column in ("rank", "validation", "parameters", "seconds")
-        table.add_column(column, justify="right" if numeric else "left")
-    for row in pd.read_csv(csv).head(_TOP).itertuples():
-        accuracy = f"{row.val_accuracy:.2%}" if pd.notna(row.val_accuracy) else "–"
-        size = f"{int(row.parameters):,}" if pd.notna(row.parameters) else "–"
-        table.add_row(
-            str(row.rank),
-            f"{row.engine} #{row.trial}",
-            str(row.stage),
-            str(row.state),
-            accuracy,
-            size,
-            f"{row.seconds:.1f}",
-        )
-    return table
+def leaderboard_table(page: Page, frame: pd.DataFrame) -> None:
+    """Write a leaderboard, numbers aligned."""
+    numeric = ("rank", "validation", "parameters", "seconds")
+    page.table(SHOWN, [[*row.values()] for row in shown(frame)], numeric)
 
 
 class _LiveTable:
     def __init__(self, searches: list[Progress]) -> None:
         self._searches = searches
 
-    def __rich__(self) -> Group:
-        standings = [progress.look() for progress in self._searches]
-        return Group(*(_block(standing) for standing in standings))
+    def __rich__(self) -> Table:
+        """One block an engine, all in the same columns."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(min_width=_LABEL + 2, no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for progress in self._searches:
+            for label, line in _block(progress.look()):
+                table.add_row(label, line)
+        return table
 
 
-def _block(standing: Standing) -> Table:
-    table = Table.grid(padding=(0, 2))
-    clock = f"{_clock(standing.elapsed)} of {_clock(standing.budget)}"
-    bar = ProgressBar(total=1.0, completed=standing.share, width=28)
-    table.add_row(Text(f"  {standing.engine}", style="bold"), bar, Text(clock, style="cyan"))
-    tally = Text.assemble(
-        (f"{standing.running} running", "yellow"),
-        " · ",
-        (f"{standing.complete} complete", "green"),
-        f" · {standing.pruned} pruned · {standing.stopped} stopped · ",
-        (f"{standing.failed} failed", "red" if standing.failed else ""),
+def _block(standing: Snapshot) -> Iterator[tuple[Text, RenderableType]]:
+    clock = Text(f"{_clock(standing.elapsed)} of {_clock(standing.budget)}", style="cyan")
+    bar = ProgressBar(total=1.0, completed=standing.share, width=_BAR)
+    first = Table.grid(padding=(0, 2, 0, 0))
+    first.add_row(bar, clock)
+    yield Text(standing.engine, style="bold"), first
+    yield (
+        Text(),
+        Text.assemble(
+            (f"{standing.running} running", "yellow"),
+            " · ",
+            (f"{standing.complete} complete", "green"),
+            f" · {standing.pruned} pruned · {standing.stopped} stopped · ",
+            (f"{standing.failed} failed", "red" if standing.failed else ""),
+        ),
     )
-    table.add_row("", tally, Text(", ".join(standing.rungs), style="dim"))
+    if standing.rungs:
+        more = len(standing.rungs) - _RUNGS
+        shown_rungs = ", ".join(standing.rungs[:_RUNGS]) + (f" and {more} more" if more > 0 else "")
+        yield Text(), Text(shown_rungs, style="dim")
     best = standing.incumbent
     if best is not None:
-        found = f"{best.val_accuracy:.2%} on validation by trial {best.number}"
-        table.add_row("", Text(f"incumbent {found}", style="bold green"), "")
-    return table
+        found = f"incumbent: trial {best.number}, {best.val_accuracy:.2%} validation accuracy"
+        yield Text(), Text(found, style="bold green")
 
 
 def _clock(seconds: float) -> str:

@@ -158,7 +158,7 @@ def describe_space(name: str, budget_seconds: float) -> list[dict[str, Any]]:
             "default": None,
             "conditions": []
             if all(parameter in trial.params for trial in asked)
-            else ["other choices ask for it"],
+            else ["depends on other choices"],
         }
         for parameter, distribution in _drawn_from(asked).items()
     ]

@@ -13,6 +13,9 @@ from pipeline_lib.trial import ENDED, Trial, TrialState
 if TYPE_CHECKING:
     import pandas as pd
 
+SHOWN = ("rank", "trial", "stage", "state", "validation", "parameters", "seconds")
+"""Columns of a leaderboard that is shown to people."""
+
 
 def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
     """Trials that ended, best validation accuracy first, one column a hyperparameter.
@@ -45,6 +48,24 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
     whole = ("samples", "parameters", "multiply_adds")
     frame = pd.DataFrame(rows)
     return frame.astype(dict.fromkeys(whole, "Int64")) if rows else frame
+
+
+def shown(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows of a leaderboard as texts by the names of `SHOWN`, for people."""
+    known = frame.astype(object).where(frame.notna(), None)
+    texts = (
+        (
+            str(row["rank"]),
+            f"{row['engine']} #{row['trial']}",
+            str(row["stage"]),
+            str(row["state"]),
+            "–" if row["val_accuracy"] is None else f"{row['val_accuracy']:.2%}",
+            "–" if row["parameters"] is None else f"{int(row['parameters']):,}",
+            f"{row['seconds']:.1f}",
+        )
+        for row in known.to_dict("records")
+    )
+    return [dict(zip(SHOWN, text, strict=True)) for text in texts]
 
 
 def best(trials: Iterable[Trial]) -> Trial | None:

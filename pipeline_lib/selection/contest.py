@@ -169,7 +169,7 @@ def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:
     if rule == "never":
         return Decision(False, "promote is 'never': `automl promote` makes it champion")
     if reigning is None:
-        return Decision(True, "there was no champion yet")
+        return Decision(True, "first model")
     if pair is not None:
         return _by_rule(rule, contest, pair, reigning.tags)
     if rule == "significant":

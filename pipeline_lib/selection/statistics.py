@@ -43,14 +43,14 @@ class Comparison:
         """What the numbers say, in words; the p-value is the adjusted one."""
         low, high = (100 * end for end in self.interval)
         between = f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
-        found = f"95 % interval {between}, {p_value(self.adjusted_p)}"
+        found = f"95% CI {between}, {p_value(self.adjusted_p)}"
         if self.shown:
-            better = f"{self.a[:1].upper()}{self.a[1:]} is better than {self.b}"
+            better = f"{self.a[:1].upper()}{self.a[1:]} is significantly better than {self.b}"
             return f"{better} by {100 * self.difference:.2f} points, {found}"
         return (
-            f"No difference shown between {self.a} and {self.b} "
-            f"({100 * self.difference:+.2f} points, {found}); at this validation size differences "
-            f"under {100 * self.detectable:.2f} points cannot be seen"
+            f"No significant difference between {self.a} and {self.b} "
+            f"({100 * self.difference:+.2f} points, {found}); "
+            f"minimum detectable difference {100 * self.detectable:.2f} points"
         )
 
 
@@ -114,11 +114,11 @@ class FoldComparison:
         by_fold = ", ".join(f"{100 * each:+.2f}" for each in self.differences)
         found = (
             f"{100 * self.difference:+.2f} points on average ({by_fold}), corrected resampled "
-            f"t-test: 95 % interval {low:.2f} to {high:.2f}, {p_value(self.adjusted_p)}"
+            f"t-test: 95% CI {low:.2f} to {high:.2f}, {p_value(self.adjusted_p)}"
         )
-        seen = f"differences from {100 * self.detectable:.2f} points on can be seen so"
+        seen = f"minimum detectable difference {100 * self.detectable:.2f} points"
         shown = self.adjusted_p < ALPHA and self.interval[0] > 0
-        verb = "is better than" if shown else "is not shown to be better than"
+        verb = "is significantly better than" if shown else "is not significantly better than"
         return f"On {len(self.differences)} folds {self.a} {verb} {self.b}: {found}; {seen}"
 
 

@@ -66,7 +66,7 @@ def test_the_first_winner_becomes_champion_unless_never() -> None:
     first = contest(champion=None)
     assert decide("significant", first, WINNER).promote
     assert decide("better", first, WINNER).promote
-    assert decide("significant", first, WINNER).why == "there was no champion yet"
+    assert decide("significant", first, WINNER).why == "first model"
     assert not decide("never", first, WINNER).promote
 
 

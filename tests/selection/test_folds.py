@@ -89,8 +89,8 @@ def test_pairs_are_corrected_for_being_looked_at_together():
     assert {(c.a, c.b) for c in found} == {("y", "x"), ("x", "z"), ("y", "z")}
     assert all(c.adjusted_p >= c.p for c in found)
     sentence = found[0].sentence()
-    assert sentence.startswith("On 3 folds y is better than x: +5.33 points on average")
-    assert "can be seen so" in sentence
+    assert sentence.startswith("On 3 folds y is significantly better than x: +5.33 points")
+    assert "minimum detectable difference" in sentence
     assert compare_on_folds({"x": [0.9, 0.8]}) == ()
 
 

@@ -177,10 +177,14 @@ def comparison(**changed):
 
 def test_a_difference_in_words():
     assert comparison().sentence() == (
-        "Optuna #41 is better than Auto-PyTorch #7 by 0.62 points, "
-        "95 % interval 0.31–0.94, p = 0.0002"
+        "Optuna #41 is significantly better than Auto-PyTorch #7 by 0.62 points, "
+        "95% CI 0.31–0.94, p = 0.0002"
     )
-    assert comparison(a="champion v3").sentence().startswith("Champion v3 is better than")
+    assert (
+        comparison(a="champion v3")
+        .sentence()
+        .startswith("Champion v3 is significantly better than")
+    )
     assert comparison(adjusted_p=1e-9).sentence().endswith("p < 0.0001")
 
 
@@ -189,8 +193,10 @@ def test_a_difference_in_words():
 )
 def test_no_difference_in_words(changed):
     said = comparison(**changed).sentence()
-    assert said.startswith("No difference shown between Optuna #41 and Auto-PyTorch #7 (+0.62")
-    assert said.endswith("at this validation size differences under 0.30 points cannot be seen")
+    assert said.startswith(
+        "No significant difference between Optuna #41 and Auto-PyTorch #7 (+0.62"
+    )
+    assert said.endswith("minimum detectable difference 0.30 points")
 
 
 def test_three_models_are_three_pairs_corrected_together():

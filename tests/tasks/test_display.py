@@ -1,11 +1,13 @@
 """What a person reads in the terminal at the end of a run."""
 
+import sys
+
 import pytest
 
 from tasks.display import print_outcome
 
-BETTER = "Optuna #4 is better than champion v3 by 0.62 points, 95 % interval 0.31–0.94, p = 0.0002"
-ALIKE = "No difference shown between Optuna #4 and Auto-PyTorch #7 (+0.02 points)"
+BETTER = "Optuna #4 is significantly better than champion v3 by 0.62 points, p = 0.0002"
+ALIKE = "No significant difference between Optuna #4 and Auto-PyTorch #7 (+0.02 points)"
 HEAD = "rank,trial,engine,stage,state,val_accuracy,parameters,seconds"
 
 
@@ -44,16 +46,16 @@ def test_a_run_without_a_diagram_names_none(outcome, capsys):
 
 
 def test_every_comparison_is_said_once(outcome, capsys):
-    print_outcome(outcome)
+    print_outcome(outcome, sys.stdout)
     said = capsys.readouterr().out
     assert said.count(BETTER) == 1
-    assert f"Standing    champion: {BETTER}" in said
+    assert f"Promotion   registered as champion ({BETTER})" in said
     assert f"Compared    {ALIKE}" in said
-    assert "99.03%  (95 % interval 98.82% to 99.20%)" in said
+    assert "99.03%  (95% CI 98.82% to 99.20%)" in said
 
 
 def test_a_test_set_that_stayed_closed_is_said(outcome, capsys):
     outcome["winner"] |= {"test_accuracy": None, "test_interval": None}
-    print_outcome(outcome | {"untested": "test is 'never'"})
+    print_outcome(outcome | {"untested": "test is 'never'"}, sys.stdout)
     (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("Test")]
     assert "test is 'never'" in line
