@@ -1,6 +1,7 @@
-"""The parameters of the flow `automl` are the fields of the configuration; nothing is said twice.
+"""The parameters of the flow and the options of `automl run` are the configuration's fields.
 
-So the form of a deployment shows what `RunConfig` says of each: unit, range and allowed values.
+So the form of a deployment and `automl run --help` show what `RunConfig` says of each: unit, range
+and allowed values.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+import typer
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.formats import short
+from pipeline_lib.options import SEARCH, Option
 
+_METAVARS: dict[Any, str] = {int: "N", float: "X"}
 _Outcome = dict[str, Any]
 
 
@@ -40,3 +45,52 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         kind, default = kind | None, None
     shown = Field(default, description=field.description, json_schema_extra=field.json_schema_extra)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=kind)
+
+
+def takes_the_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command with `**fields` take an option for each field of the configuration.
+
+    `dataset` is left to the command's own. Values are texts, which the configuration reads: what
+    is wrong with one is said in one place.
+    """
+
+    @functools.wraps(command)
+    def with_options(*given: Any, **named: Any) -> None:
+        command(*given, **named)
+
+    positional, *own, _fields = inspect.signature(command, eval_str=True).parameters.values()
+    fields = {name: field for name, field in RunConfig.model_fields.items() if name != "dataset"}
+    options = [_option(name, field) for name, field in fields.items()]
+    with_options.__signature__ = inspect.Signature([positional, *options, *own])
+    with_options.__annotations__ = {
+        each.name: each.annotation for each in [positional, *options, *own]
+    }
+    return with_options
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    given = next((each for each in field.metadata if isinstance(each, Option)), SEARCH)
+    names = given.names or (name.replace("_", "-"),)
+    choices = _choices(field)
+    default = field.default if field.default_factory is None else None
+    shown = "" if default is None or default == () else f" [default: {short(default)}]"
+    option = typer.Option(
+        *(f"--{each}" for each in names),
+        metavar=given.metavar or "|".join(choices) or _METAVARS.get(field.annotation, name.upper()),
+        help=f"{field.description}{shown}",
+        rich_help_panel=given.group,
+        autocompletion=lambda incomplete: [each for each in choices if each.startswith(incomplete)],
+    )
+    return inspect.Parameter(
+        names[0].replace("-", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[str | None, option],
+    )
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "enum" in extra:
+        return list(extra["enum"])
+    return list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else []

@@ -7,17 +7,21 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from flows.deployments import preset, presets
 from flows.prefect_api import RUN_SETTINGS
 from flows.prefect_server import LocalServer
 from flows.settings import check_servers, stand_in
-from pipeline_lib.config import RunConfig, choice, parse_seconds
+from pipeline_lib.config import RunConfig
+from pipeline_lib.config_file import ConfigFile, in_seconds
 from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.notification import resolve
+from pipeline_lib.options import choice
+from pipeline_lib.run_log import log_path
 from pipeline_lib.stopping import NOTHING, STOPPED, end_process, stoppable
 from pipeline_lib.training.workers import warm_up
 from tasks.display import ConsoleLines
@@ -33,15 +37,17 @@ _QUIET_PREFECT = {
 }
 
 
-def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> None:
-    """Run a preset, or a data set of the catalogue, with what was given on the command line.
+def run_here(
+    data: str | None, given: Mapping[str, Any], *, file: str | None = None, as_json: bool
+) -> None:
+    """Run a deployment, or a data set of the catalogue, with what the command line gives.
 
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
     from pipeline_lib.run import check_data
 
-    config = configuration(preset_name, given)
+    config = configuration(data, given, file)
     home = Home.from_environment()
     check_data(config)
     check_servers(home)
@@ -53,33 +59,41 @@ def run_here(preset_name: str, given: Mapping[str, Any], *, as_json: bool) -> No
     stand_in(home)
     os.environ.update(_QUIET_PREFECT)
     is_over = threading.Event()
-    with stoppable(lambda: "" if is_over.is_set() else f"{preset_name}: {NOTHING}", end_process):
+    called = config.name or config.dataset
+    with stoppable(lambda: "" if is_over.is_set() else f"{called}: {NOTHING}", end_process):
         _log.addHandler(ConsoleLines())
         server = LocalServer(home)  # Never released: Prefect sends its last lines as it ends.
         server.start_in_background()
         threading.Thread(target=warm_up, daemon=True).start()
         outcome = _run_flow(config, server)
         is_over.set()
-    _show(outcome, as_json=as_json)
+    _show(outcome, home, as_json=as_json)
 
 
-def configuration(preset_name: str, given: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a command line: a preset's parameters, those given put over them.
+def configuration(data: str | None, given: Mapping[str, Any], file: str | None = None) -> RunConfig:
+    """The configuration of a command line: options over the file over the deployment's.
 
     Raises:
-        UserError: Names the field, what it got and what to do.
+        UserError: Names the field, what it got and what to do; of a file, where in it.
     """
+    if data is None and file is None:
+        remedy = "name a deployment or a data set, or a file with --config"
+        raise ConfigurationError("DATA", "is missing", remedy=remedy)
+    base = {} if data is None else _parameters(data)
+    options = in_seconds(given)
+    if file is None:
+        return RunConfig.parse({**in_seconds(base), **options})
+    read = ConfigFile.read(file)
+    with read.blamed(but=options):
+        named = {name: value for name, value in base.items() if name == "dataset"}
+        return RunConfig.parse({**in_seconds(base), **in_seconds(read.fields), **named, **options})
+
+
+def _parameters(data: str) -> dict[str, Any]:
+    """Those of a deployment; a data set without one takes the general deployment's."""
     known = presets()
-    choice("preset", preset_name, list(dict.fromkeys([*known, *CATALOGUE])))
-    base = preset(preset_name if preset_name in known else _GENERAL_PRESET)
-    fields = {**base, **given}
-    if preset_name not in known:
-        fields["dataset"] = preset_name
-    if "budget" in fields:
-        fields["budget_seconds"] = parse_seconds(str(fields.pop("budget")))
-    config = RunConfig.parse(fields)
-    place = config.data and str(Path(config.data).absolute())
-    return config.model_copy(update={"data": place})
+    choice("DATA", data, list(dict.fromkeys([*known, *CATALOGUE])))
+    return preset(data) if data in known else {**preset(_GENERAL_PRESET), "dataset": data}
 
 
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
@@ -105,13 +119,16 @@ def _out_of_prefect(address: str | None) -> str | None:
     return f"env:{_NOTIFY}"
 
 
-def _show(outcome: dict[str, Any], *, as_json: bool) -> None:
+def _show(outcome: dict[str, Any], home: Home, *, as_json: bool) -> None:
+    """Print what was found; the run's log holds it too, where the disk takes it."""
     import json
 
+    from tasks.display import print_outcome
+
+    with suppress(OSError), log_path(home, outcome["name"]).open("a", encoding="utf-8") as log:
+        print_outcome(outcome, log)
     if as_json:
         sys.stdout.write(json.dumps(outcome) + "\n")
         sys.stdout.flush()  # the process ends seconds later, and may be killed before
-        return
-    from tasks.display import print_outcome
-
-    print_outcome(outcome)
+    else:
+        print_outcome(outcome, sys.stdout)

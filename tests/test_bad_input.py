@@ -70,20 +70,20 @@ def a_taken_port() -> str:
 
 
 RUN = {
-    "preset-unknown": (["run", "mnits"], ["preset", "'mnits'", "did you mean 'mnist'"]),
-    "preset-empty": (["run", ""], ["preset", "choose from"]),
-    "preset-path": (["run", "../../etc/passwd"], ["preset", "'../../etc/passwd'"]),
+    "preset-unknown": (["run", "mnits"], ["DATA", "'mnits'", "did you mean 'mnist'"]),
+    "preset-empty": (["run", ""], ["DATA", "choose from"]),
+    "preset-path": (["run", "../../etc/passwd"], ["DATA", "'../../etc/passwd'"]),
     "engine": (["run", "mnist", "--engine", "optunna"], ["engine", "'optunna'", "'optuna'"]),
     "budget-word": (["run", "mnist", "--budget", "soon"], ["budget", "'soon'", "90s, 10m, 2h"]),
     "budget-zero": (["run", "mnist", "--budget", "0"], ["budget", "'0'", "above zero"]),
     "budget-negative": (["run", "mnist", "--budget=-5m"], ["budget", "'-5m'", "90s"]),
     "budget-years": (["run", "mnist", "--budget", "99999h"], ["budget_seconds", "2592000"]),
     "budget-digits": (["run", "mnist", "--budget", "9" * 400], ["budget", "inf"]),
-    "trials-zero": (["run", "mnist", "--trials", "0"], ["trials", "0", "at most"]),
-    "trials-word": (["run", "mnist", "--trials", "many"], ["'--trials'", "integer"]),
+    "trials-zero": (["run", "mnist", "--trials", "0"], ["trials", "0", "Maximum"]),
+    "trials-word": (["run", "mnist", "--trials", "many"], ["trials", "'many'", "integer"]),
     "sampler": (["run", "mnist", "--sampler", "tpee"], ["sampler", "'tpee'", "'tpe'"]),
     "space": (["run", "mnist", "--space", "defualt"], ["space", "'defualt'", "'default'"]),
-    "workers-zero": (["run", "mnist", "--workers", "0"], ["workers", "0", "at the same time"]),
+    "workers-zero": (["run", "mnist", "--workers", "0"], ["workers", "0", "in parallel"]),
     "workers-many": (["run", "mnist", "--workers", "9999"], ["workers", "9999", "256"]),
     "seed-negative": (["run", "mnist", "--seed", "-1"], ["seed", "-1", "random"]),
     "seed-large": (["run", "mnist", "--seed", str(2**40)], ["seed", str(2**40)]),
@@ -332,5 +332,5 @@ def test_the_installed_command_says_the_same(home, tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: preset: is unknown, got 'mnits'")
+    assert done.stderr.startswith("error: DATA: is unknown, got 'mnits'")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""The commands of `automl`, one function each; what they load, they load when they are called."""

@@ -1,0 +1,76 @@
+"""What is there to search with: data sets, search spaces, engines; servers and upkeep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.common import HomeOption, use_home
+
+
+def up(
+    prefect_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of Prefect's server and UI.")
+    ] = 4200,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's UI.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    home: HomeOption = None,
+) -> None:
+    """Start Prefect, a worker and MLflow's UI, and keep them up until Ctrl-C."""
+    from flows.up import up as keep_up
+
+    keep_up(use_home(home), host=host, prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep_best: Annotated[
+        int, typer.Option(min=1, help="Best trials to keep of each engine of a study.")
+    ] = 20,
+    keep_last: Annotated[
+        int, typer.Option(min=0, help="Last trials to keep of each engine of a study.")
+    ] = 100,
+    home: HomeOption = None,
+) -> None:
+    """Remove the weights of trials that lost; never the registry's, nor of a run that goes on."""
+    from flows.listings import print_cleaned
+    from pipeline_lib.cleaning import Policy, clean
+
+    policy = Policy(keep_best, keep_last)
+    print_cleaned(clean(use_home(home), policy, dry_run=dry_run), dry_run=dry_run)
+
+
+def datasets(home: HomeOption = None) -> None:
+    """List the data sets of the catalogue."""
+    from flows.listings import print_datasets
+
+    print_datasets(use_home(home))
+
+
+def space(
+    engine: Annotated[str, typer.Argument(help="optuna or autopytorch.")],
+    name: Annotated[str, typer.Option("--space", help="Which of its spaces.")] = "default",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show a search space: every hyperparameter, its range and its default."""
+    from flows.listings import print_space
+
+    print_space(use_home(home), engine, name, as_json=json)
+
+
+def install_engine(
+    engine: Annotated[str, typer.Argument(help="autopytorch.")], home: HomeOption = None
+) -> None:
+    """Build the environment that an engine runs in; at once where it stands."""
+    from flows.listings import install
+
+    install(use_home(home), engine)
+
+
+def doctor(home: HomeOption = None) -> None:
+    """Say what is installed, which engines can run, on what, and what is missing."""
+    from flows.doctor import print_doctor
+
+    print_doctor(use_home(home))

@@ -1,0 +1,84 @@
+"""`automl doctor`: what is installed, what can run, on what, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import psutil
+
+from pipeline_lib.config import available_cores
+from pipeline_lib.dot import find_dot
+from pipeline_lib.engines.autopytorch import environment
+from pipeline_lib.errors import AutomlError, UserError
+from pipeline_lib.home import Home
+from tasks.text import Page
+
+_PACKAGES = (
+    "automl", "torch", "torchvision", "optuna", "prefect", "mlflow", "torchviz", "pandas",
+)  # fmt: skip
+Finding = tuple[bool, str, str]
+
+
+def print_doctor(home: Home) -> None:
+    """One line for each thing that a run needs."""
+    page = Page(sys.stdout)
+    for good, what, found in _findings(home):
+        mark = "ok     " if good else "missing"
+        page.say(found, label=f"{mark} {what:<19}")
+
+
+def _findings(home: Home) -> Iterator[Finding]:
+    yield True, "python", platform.python_version()
+    for package in _PACKAGES:
+        try:
+            yield True, package, version(package)
+        except PackageNotFoundError:
+            yield False, package, "not installed: make install"
+    try:
+        home.ensure_writable()
+        yield True, "home", str(home.root)
+    except AutomlError as error:
+        yield False, "home", str(error)
+    yield from _machine(home)
+    yield True, "engine optuna", "can run"
+    yield _autopytorch(home)
+    try:
+        find_dot()
+        yield True, "dot", "for diagrams"
+    except UserError as error:
+        yield False, "dot", error.remedy
+    served = os.environ.get("PREFECT_API_URL") or "a server is started for each run"
+    yield True, "prefect server", served
+
+
+def _machine(home: Home) -> Iterator[Finding]:
+    """What a run may use: device, cores, memory, disk."""
+    try:
+        from pipeline_lib.training.device import choose
+    except ImportError:
+        yield False, "device", "unknown without torch"
+    else:
+        device, why_no_accelerator = choose()
+        yield not why_no_accelerator, "device", why_no_accelerator or str(device)
+    yield True, "cores", str(available_cores())
+    memory = psutil.virtual_memory()
+    yield True, "memory", f"{_gigabytes(memory.available)} free of {_gigabytes(memory.total)}"
+    place = next(path for path in (home.root, *home.root.parents) if path.exists())
+    yield True, "disk", f"{_gigabytes(shutil.disk_usage(place).free)} free at {place}"
+
+
+def _autopytorch(home: Home) -> Finding:
+    if environment.is_ready(home):
+        return True, "engine autopytorch", "can run"
+    missing = environment.missing()
+    built = "its environment is built on first use: automl engines install autopytorch"
+    return missing is None, "engine autopytorch", missing or built
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"

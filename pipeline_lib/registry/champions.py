@@ -1,0 +1,63 @@
+"""Who is champion of which model, with the figures that were registered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.errors import ModelError
+from pipeline_lib.home import Home
+from pipeline_lib.registry.promotion import Champion, champion, history
+from pipeline_lib.registry.versions import model_name
+from pipeline_lib.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Reign:
+    """A champion, where it is from, and since when it reigns."""
+
+    model: str
+    version: int
+    validation: float | None  # accuracy in [0, 1]
+    test: float | None
+    run: str
+    since: str  # UTC, to the minute
+    by: str
+
+
+def reigns(home: Home, dataset: str | None) -> list[Reign]:
+    """The champion of a data set, or of every one.
+
+    Raises:
+        ModelError: There is none.
+    """
+    wanted: Iterable[str] = CATALOGUE if dataset is None else [dataset]
+    found = [(name, reigning) for name in wanted if (reigning := champion(home, name))]
+    if not found:
+        where = "model" if dataset is None else model_name(dataset)
+        remedy = "`automl run` makes one; --home or AUTOML_HOME says where to look"
+        raise ModelError(where, "has no champion yet", remedy=remedy)
+    return [_reign(home, name, reigning) for name, reigning in found]
+
+
+def _reign(home: Home, dataset: str, reigning: Champion) -> Reign:
+    promoted = [event for event in history(home, dataset) if event.version == reigning.version]
+    run = open_store(home).client.get_run(reigning.run_id).info.run_name
+    return Reign(
+        model=model_name(dataset),
+        version=reigning.version,
+        validation=_figure(reigning, "val_accuracy"),
+        test=_figure(reigning, "test_accuracy"),
+        run=str(run),
+        since=promoted[-1].at[:16].replace("T", " ") if promoted else "",
+        by=promoted[-1].by if promoted else "",
+    )
+
+
+def _figure(reigning: Champion, name: str) -> float | None:
+    known = reigning.tags.get(name)
+    return float(known) if known else None
