@@ -41,7 +41,7 @@ def outcome(tmp_path):
 
 def test_a_run_without_a_diagram_names_none(outcome, capsys):
     outcome["artifacts"] = {"diagram_pdf": None}
-    print_outcome(outcome)
+    print_outcome(outcome, sys.stdout)
     assert "Diagram" not in capsys.readouterr().out
 
 
