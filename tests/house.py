@@ -15,7 +15,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.ledger import readings
 from pipeline_lib.models import build_model, design, load_model, save_model
 from pipeline_lib.record import Record
-from pipeline_lib.run import Run
+from pipeline_lib.run import Run, begin
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.tracking import open_store
 from pipeline_lib.training.loop import TrainingData, predict
@@ -56,6 +56,7 @@ class House:
         run.directory.mkdir(parents=True, exist_ok=True)
         visible = self.data.search_data(run.config.split_seed, SHARE)
         with Record(run) as record:
+            begin(run, self.data, record)
             contest = finish.hold_contest(run, Candidates([winner], {}), winner, visible, record)
             choice = finish.decide(run, winner, contest)
             self.before_test()
