@@ -82,7 +82,7 @@ def test_a_worse_version_is_refused_where_nobody_can_be_asked(house, typed) -> N
     assert code == 2
     assert len(err.splitlines()) == 1
     assert "--yes" in err
-    assert f"ersion {BEST} is better than version {WORSE}" in out
+    assert f"ersion {BEST} is significantly better than version {WORSE}" in out
     assert standing(house) == before == (BEST, 1)
 
 
