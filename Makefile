@@ -4,7 +4,8 @@
 #   make chaos                   kills of random processes of real runs; KILLS=100 (an hour)
 #   make audit                   known flaws of the locked packages
 #   make bench                  the benchmarks, hours; BENCH_ARGS=--short takes minutes
-#   make lock                    pyproject.toml changed; LOCK_ARGS=--upgrade moves every pin
+#   make lock                    pyproject.toml or Auto-PyTorch's requirements.in changed;
+#                                LOCK_ARGS=--upgrade moves every pin of the former
 #   make install PYTHON=python3.12
 
 PYTHON ?= python3
@@ -22,6 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0
 
 AUDIT := $(VENV)/audit
+APT := pipeline_lib/engines/autopytorch
 
 .PHONY: install mnist test check up lock audit chaos clean
 
@@ -64,7 +66,10 @@ lock: | $(BIN)/uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --only-binary :all: \
 		--generate-hashes --custom-compile-command "make lock" --output-file requirements.lock \
 		$(LOCK_ARGS) pyproject.toml
-	@echo "lock: requirements.lock is up to date"
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-deps --no-annotate \
+		--generate-hashes --custom-compile-command "make lock" --output-file $(APT)/requirements.lock \
+		$(APT)/requirements.in
+	@echo "lock: requirements.lock and $(APT)/requirements.lock are up to date"
 
 # Known flaws of the locked packages; says when nobody could be asked. AUDIT_ARGS="--osv-url URL"
 # asks a mirror.

@@ -2,7 +2,7 @@
 
 Auto-PyTorch 0.2.1 needs numpy 1, pandas 2 and an old scikit-learn; torch comes from here. So a
 virtual environment holds the pins, and a `.pth` file lets it see this interpreter's packages
-behind its own. Where a wheel is published it is used; only `pyrfr` has to be compiled.
+behind its own. What is installed, and that it is what was locked: `wheels.py`.
 """
 
 from __future__ import annotations
@@ -17,51 +17,22 @@ import shutil
 import site
 import sys
 import sysconfig
+import tempfile
 import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pipeline_lib
+from pipeline_lib.engines.autopytorch import wheels
+from pipeline_lib.engines.autopytorch.wheels import Pin
 from pipeline_lib.errors import EngineUnavailable
-from pipeline_lib.files import locked
+from pipeline_lib.files import locked, write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import captured
 
 Progress = Callable[[str], None]
 
 WHERE = "autopytorch"
-WHEELS = (
-    "autoPyTorch==0.2.1",
-    "ConfigSpace==0.6.1",
-    "numpy==1.26.4",
-    "pandas==2.2.3",
-    "scikit-learn==1.2.2",
-    "scipy==1.11.4",
-    "dask==2026.8.0",
-    "distributed==2026.8.0",
-    "emcee==3.1.6",
-    "flaky==3.8.1",
-    "lightgbm==4.7.0",
-    "locket==1.0.0",
-    "lockfile==0.12.2",
-    "more-itertools==11.2.1",
-    "msgpack==1.2.4",
-    "partd==1.4.2",
-    "tabulate==0.10.0",
-    "tblib==3.2.2",
-    "tensorboard==2.21.0",
-    "tensorboard-data-server==0.7.2",
-    "absl-py==2.5.1",
-    "grpcio==1.85.3",
-    "toolz==1.2.0",
-    "tornado==6.6.1",
-    "zict==3.0.0",
-)
-"""Published as wheels. catboost and imgaug are left out: see `compat.py`."""
-SOURCES = ("pynisher==0.6.4", "smac==1.4.0", "pyrfr==0.8.3")
-"""Published as source only; `pyrfr` is C++ and is compiled, the others are plain Python."""
-BUILD_TOOLS = ("setuptools==79.0.1", "wheel==0.45.1", "swig==4.5.1")
-
 _PYTHONS = ((3, 11),)
 _TRY = (
     "from pipeline_lib.engines.autopytorch import evaluation;"  # readies Auto-PyTorch: first
@@ -91,9 +62,8 @@ def is_ready(home: Home) -> bool:
 
 def fingerprint() -> dict[str, str]:
     """What the environment depends on; another value of any of these rebuilds it."""
-    pins = "\n".join((*WHEELS, *SOURCES, *BUILD_TOOLS))
     return {
-        "pins": hashlib.sha256(pins.encode()).hexdigest(),
+        "pins": hashlib.sha256(wheels.LOCK.read_bytes()).hexdigest(),
         "python": sys.version,
         "torch": importlib.metadata.version("torch"),
         "packages": os.pathsep.join(map(str, _our_packages())),
@@ -146,32 +116,29 @@ def ensure(home: Home, progress: Progress) -> Path:
 
 def _build(home: Home, progress: Progress) -> None:
     """Fetch, compile and install aside, then put the whole in its place."""
-    wheels = home.engines / "wheels"
-    wheels.mkdir(exist_ok=True)
+    cache = home.engines / "wheels"
+    cache.mkdir(exist_ok=True)
     staging = home.engines / "autopytorch.building"
     shutil.rmtree(staging, ignore_errors=True)  # left by a build that was killed
-    _compile(_lacking(SOURCES, wheels), wheels, staging, progress)
-    _download(_lacking(WHEELS, wheels), wheels, progress)
+    _compile(wheels.lacking(wheels.SOURCES, cache), cache, staging, progress)
+    _download(wheels.lacking(wheels.published(), cache), cache, progress)
     progress("Auto-PyTorch: creating its environment")
     shutil.rmtree(staging, ignore_errors=True)
     venv.create(staging, with_pip=False, symlinks=True)
     packages = _packages_of(staging)
-    found = [str(_wheel(pin, wheels)) for pin in (*WHEELS, *SOURCES)]
-    progress(f"Auto-PyTorch: installing {len(found)} packages")
-    options = ("--no-index", "--no-deps", "--no-compile")
-    _pip("install", *options, "--target", str(packages), *found)
+    _install(packages, cache, progress)
     lines = "".join(f"{path}\n" for path in _our_packages())
     (packages / "behind_our_own.pth").write_text(lines, encoding="utf-8")
     progress("Auto-PyTorch: trying it")
     # Compiles what the worker imports, and only that, so that its first start is as fast as others.
     command = [str(staging / "bin" / "python"), "-c", _TRY]
     _call(command, "the new environment does not import", PYTHONDONTWRITEBYTECODE="")
-    (staging / _FINGERPRINT).write_text(json.dumps(fingerprint()))
+    (staging / _FINGERPRINT).write_text(json.dumps(fingerprint()), encoding="utf-8")
     _swap(staging, directory(home))
     progress("Auto-PyTorch: ready")
 
 
-def _compile(pins: Sequence[str], wheels: Path, staging: Path, progress: Progress) -> None:
+def _compile(pins: Sequence[Pin], cache: Path, staging: Path, progress: Progress) -> None:
     if not pins:
         return
     lacking = missing()
@@ -180,44 +147,37 @@ def _compile(pins: Sequence[str], wheels: Path, staging: Path, progress: Progres
         raise EngineUnavailable(WHERE, f"cannot be built here without {lacking}", remedy=remedy)
     tools = staging / "tools"
     progress("Auto-PyTorch: fetching the tools to build with (setuptools, wheel, swig)")
-    _pip("install", "--no-deps", "--only-binary", ":all:", "--target", str(tools), *BUILD_TOOLS)
+    listed = [pin.line for pin in wheels.pins(wheels.TOOLS)]
+    _pip("install", listed, "--only-binary", ":all:", "--target", str(tools))
     path = f"{tools / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     for pin in pins:
-        note = " (C++, about a minute)" if pin.startswith("pyrfr") else ""
+        note = " (C++, about a minute)" if pin.name == "pyrfr" else ""
         progress(f"Auto-PyTorch: building {pin}{note}")
-        arguments = ("--no-deps", "--no-build-isolation", "--no-binary", ":all:")
-        # Aside first: a wheel that is only half written must never be found again.
         aside = staging / "built"
-        _pip("wheel", *arguments, "-w", str(aside), pin, PYTHONPATH=str(tools), PATH=path)
-        for wheel in aside.glob("*.whl"):
-            wheel.replace(wheels / wheel.name)
+        options = ("--no-build-isolation", "--no-binary", ":all:", "-w", str(aside))
+        _pip("wheel", [pin.line], *options, PYTHONPATH=str(tools), PATH=path)
+        wheels.keep([pin], aside, cache)
 
 
-def _download(pins: Sequence[str], wheels: Path, progress: Progress) -> None:
+def _download(pins: Sequence[Pin], cache: Path, progress: Progress) -> None:
     if not pins:
         return
     progress(f"Auto-PyTorch: downloading {len(pins)} packages (about 90 MB)")
-    aside = wheels / "incoming"
+    aside = cache / "incoming"
     shutil.rmtree(aside, ignore_errors=True)  # left by a build that was killed
-    _pip("download", "--no-deps", "--only-binary", ":all:", "-d", str(aside), *pins)
-    for wheel in aside.glob("*.whl"):
-        wheel.replace(wheels / wheel.name)
+    _pip("download", [pin.line for pin in pins], "--only-binary", ":all:", "-d", str(aside))
+    wheels.keep((), aside, cache)
 
 
-def _lacking(pins: Sequence[str], wheels: Path) -> list[str]:
-    return [pin for pin in pins if _wheel(pin, wheels) is None]
-
-
-def _wheel(pin: str, wheels: Path) -> Path | None:
-    """The cached wheel of a pin that fits this interpreter."""
-    name, version = pin.split("==")
-    stem = f"{name.replace('-', '_')}-{version}-".lower()
-    ours = {f"cp{sys.version_info.major}{sys.version_info.minor}", "py3", "py2.py3"}
-    for path in sorted(wheels.glob("*.whl")):
-        interpreter, abi = path.stem.split("-")[2:4]
-        if path.name.lower().startswith(stem) and (interpreter in ours or abi == "abi3"):
-            return path
-    return None
+def _install(packages: Path, cache: Path, progress: Progress) -> None:
+    """Install every package from its kept wheel."""
+    found = [(pin, wheels.kept(pin, cache)) for pin in wheels.pins(wheels.installed())]
+    lines = [wheels.install_line(pin, path) for pin, path in found if path]
+    if len(lines) < len(found):
+        absent = ", ".join(str(pin) for pin, path in found if path is None)
+        raise EngineUnavailable(WHERE, f"what pip fetched does not fit this Python ({absent})")
+    progress(f"Auto-PyTorch: installing {len(lines)} packages")
+    _pip("install", lines, "--no-index", "--no-compile", "--target", str(packages))
 
 
 def _our_packages() -> list[Path]:
@@ -242,9 +202,13 @@ def _swap(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _pip(*arguments: str, **environment: str) -> None:
-    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
-    _call(command, f"pip {arguments[0]} failed", **environment)
+def _pip(command: str, lines: Sequence[str], *options: str, **environment: str) -> None:
+    """Run pip on files that are named with their hashes, and on nothing else."""
+    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", command]
+    with tempfile.TemporaryDirectory() as aside:
+        listed = write_whole(Path(aside, "requirements.txt"), "".join(lines))
+        hashed = ("--no-deps", "--require-hashes", "-r", str(listed))
+        _call([*pip, *options, *hashed], f"pip {command} failed", **environment)
 
 
 def _call(command: list[str], problem: str, **environment: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.engines.autopytorch import environment
+from pipeline_lib.engines.autopytorch import environment, wheels
 from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.home import Home
 
@@ -45,22 +45,6 @@ def test_nothing_is_ready_where_nothing_was_built(tmp_path: Path) -> None:
     assert not environment.is_ready(Home(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("wheel", "fits"),
-    [
-        ("numpy-1.26.4-cp311-cp311-manylinux_2_17_x86_64.whl", True),
-        ("numpy-1.26.4-cp312-cp312-manylinux_2_17_x86_64.whl", False),
-        ("numpy-1.26.40-cp311-cp311-linux_x86_64.whl", False),
-        ("numpy-1.26.4-py3-none-any.whl", True),
-        ("numpy-1.26.4-cp38-abi3-linux_x86_64.whl", True),
-    ],
-)
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="names of wheels for Python 3.11")
-def test_a_cached_wheel_is_taken_only_when_it_fits(tmp_path: Path, wheel: str, fits: bool) -> None:
-    (tmp_path / wheel).touch()
-    assert (environment._wheel("numpy==1.26.4", tmp_path) is not None) == fits
-
-
 @pytest.mark.slow
 def test_the_second_call_does_nothing(engine_home: Home) -> None:
     said: list[str] = []
@@ -69,9 +53,13 @@ def test_the_second_call_does_nothing(engine_home: Home) -> None:
 
 
 @pytest.mark.slow
-def test_a_changed_pin_is_not_ready(engine_home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_pin_is_not_ready(
+    engine_home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert environment.is_ready(engine_home)
-    monkeypatch.setattr(environment, "WHEELS", ("autoPyTorch==0.2.0", *environment.WHEELS[1:]))
+    other = tmp_path / "requirements.lock"
+    other.write_text(wheels.LOCK.read_text(encoding="utf-8").replace("0.2.1", "0.2.0"))
+    monkeypatch.setattr(wheels, "LOCK", other)
     assert not environment.is_ready(engine_home)
 
 
