@@ -12,6 +12,7 @@ from flows.commands.help import GroupedCommand, GroupedCommands
 from flows.output import outlive_readers
 from flows.settings import settle
 from pipeline_lib.errors import AutomlError, HomeError, Stopped, UserError
+from pipeline_lib.home import settle_home_directory
 from pipeline_lib.memory import hurry
 from pipeline_lib.stopping import STOPPED
 
@@ -90,6 +91,7 @@ def main() -> None:
     """Run the command; what is the user's to mend is one line and exit code 2, a stop 130."""
     outlive_readers()
     hurry()
+    settle_home_directory()
     settle()
     try:
         app()

@@ -136,3 +136,14 @@ class Home:
         except OSError as error:
             problem = f"cannot be written ({error.strerror})"
             raise HomeError("home", problem, value=str(self.root), remedy=_ANOTHER) from error
+
+
+def settle_home_directory() -> None:
+    """Name a home directory where the user has none, as in a container: Prefect asks for one.
+
+    The name is that which Debian gives users without one: nothing is there, and nothing is written.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.home import Home
-from pipeline_lib.tracking import Recorder, environment_tags, open_store
-from pipeline_lib.tracking.environment import discreet
+from pipeline_lib.tracking import Recorder, open_store
 from pipeline_lib.tracking.store import without_password
 from pipeline_lib.tracking.trials import metrics_of, run_name
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
@@ -421,21 +420,6 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
         open_store(home)
     assert "secret" not in str(caught.value)
     assert caught.value.value == "http://127.0.0.1:9"
-
-
-def test_environment_tags_say_how_to_get_the_run_again() -> None:
-    tags = environment_tags(7)
-    assert tags["seed"] == "7"
-    assert tags["env.python"] == sys.version.split()[0]
-    assert {"env.torch", "env.optuna", "env.mlflow", "env.cpu"} <= tags.keys()
-    assert all(tags.values())
-    if (Path(__file__).parents[1] / ".git").exists():
-        assert len(tags["mlflow.source.git.commit"]) == 40
-        assert tags["code.changed"] in {"true", "false"}
-
-
-def test_home_directories_are_not_told() -> None:
-    assert discreet(f"no file {Path.home()}/secret/x.png") == "no file ~/secret/x.png"
 
 
 @given(st.text("abc:@/", max_size=8))

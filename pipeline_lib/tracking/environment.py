@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "optuna", "mlflow", "prefect", "autoPyTorch")
+_GIT_SECONDS = 5.0
 
 
 def environment_tags(seed: int | str) -> dict[str, str]:
@@ -35,19 +38,40 @@ def environment_tags(seed: int | str) -> dict[str, str]:
 
 def discreet(text: str) -> str:
     """The text with the user's home directory written `~`."""
-    home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        return text
+    if len(home) <= 1:
+        return text
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
 
 
+@cache
 def _commit(checkout: Path) -> str:
-    """The commit of a git checkout, with `-dirty` where files differ from it; else empty."""
+    """The commit of a git checkout, with `-dirty` where files differ from it; else empty.
+
+    Asked once: it is the code that this process has loaded. Nothing that git says or fails to say
+    ends a run, and no variable leads it to another repository.
+    """
     git = shutil.which("git")
     if git is None or not (checkout / ".git").exists():
         return ""
     command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"]
-    done = subprocess.run(
-        [*command, "--exclude=*"], capture_output=True, text=True, timeout=10, check=False
-    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            [*command, "--exclude=*"],
+            env=plain,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
