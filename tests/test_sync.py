@@ -44,6 +44,15 @@ def the_run(home):
     return store.plain_client, run
 
 
+def times_in_mlflow(home):
+    """Begin and end of every run of the study, in milliseconds, by role and name."""
+    runs = runs_of_study(open_store(home), "first")
+    return {
+        (run.data.tags["automl.role"], run.info.run_name): (run.info.start_time, run.info.end_time)
+        for run in runs
+    }
+
+
 def without_mlflow(home, directory):
     """The same home, elsewhere: this process still has the lost database open."""
     copy = Home(directory / "home")
@@ -108,6 +117,18 @@ def test_a_run_that_left_the_test_set_closed_has_no_test_figures(home, tmp_path)
     assert run.info.status == "FINISHED"
     assert not [name for name in run.data.metrics if name.startswith("test_")]
     assert "test is 'never'" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_finished_run_keeps_the_time_that_it_took(home, tmp_path):
+    before = times_in_mlflow(home)
+    sync(home, "first")
+    assert times_in_mlflow(home) == before
+
+    sync(elsewhere := without_mlflow(home, tmp_path), "first")
+    after = times_in_mlflow(elsewhere)
+    searched = [times for (role, _), times in after.items() if role == "trial"]
+    whole = min(began for began, _ in searched), max(ended for _, ended in searched)
+    assert [after[key] for key in after if key[0] != "trial"] == [whole, whole]
 
 
 def test_what_a_finished_run_said_is_not_overwritten(home):

@@ -19,7 +19,9 @@ from pipeline_lib.tracking.trials import (
     Key,
     key_of,
     metrics_of,
+    milliseconds,
     run_name,
+    source_tags,
     state_of,
     status_of,
     tags_of,
@@ -53,10 +55,16 @@ class Recorder:
         self._begun: dict[Key, Run] = {}  # by trial: not whole yet, when MLflow failed half-way
         self._counts: dict[str, Counter[str]] = {}  # states by engine
         self._best: dict[str, float] = {}  # validation accuracy by engine
+        self._began = 0.0
+        self._ended: dict[str, int] = {}  # by run id: when it had ended before this
 
     @classmethod
-    def open(cls, home: Home, dataset: str, study: str, tags: Mapping[str, str]) -> Recorder:
+    def open(
+        cls, home: Home, dataset: str, study: str, tags: Mapping[str, str], began: float = 0.0
+    ) -> Recorder:
         """Begin the run of a study on a data set, or continue it where it stopped.
+
+        `began` is when a study of long ago did, in seconds since the epoch.
 
         Raises:
             HomeError: The store in the state directory cannot be used.
@@ -73,9 +81,11 @@ class Recorder:
             for name, value in shown.items():
                 store.client.set_tag(run_id, name, value)
         else:
-            named = {**_source_tags(study), "automl.role": "pipeline", **shown}
-            run_id = store.client.create_run(experiment_id, tags=named, run_name=study).info.run_id
+            named = {**source_tags(study), "automl.role": "pipeline", **shown}
+            started = milliseconds(began)
+            run_id = store.client.create_run(experiment_id, started, named, study).info.run_id
         recorder = cls(store, experiment_id, study, run_id)
+        recorder._began = began
         recorder._remember(known)
         return recorder
 
@@ -165,16 +175,25 @@ class Recorder:
         """Describe the run, at the top of its page."""
         self._client.set_tag(self.run_id, _NOTE, discreet(markdown))
 
-    def finish(self, status: Outcome) -> None:
-        """Close the run and its searches; a resumed run opens them again."""
+    def finish(self, status: Outcome, ended: float = 0.0) -> None:
+        """Close the run and its searches; a resumed run opens them again.
+
+        `ended` is when the last trial of long ago did, in seconds since the epoch. A run that was
+        seen to end after that keeps its end.
+        """
         with self._lock:
             for engine, run_id in self._searches.items():
                 self._summarise(engine, run_id)
-                self._client.set_terminated(run_id, status)
-            self._client.set_terminated(self.run_id, status)
+                self._terminate(run_id, status, ended)
+            self._terminate(self.run_id, status, ended)
+
+    def _terminate(self, run_id: str, status: Outcome, ended: float) -> None:
+        at = milliseconds(ended)
+        self._client.set_terminated(run_id, status, at and max(at, self._ended.get(run_id, 0)))
 
     def _remember(self, known: list[Run]) -> None:
         for run in known:
+            self._ended[run.info.run_id] = run.info.end_time or 0
             role = run.data.tags.get("automl.role")
             if role == "search":
                 self._searches[run.data.tags["automl.engine"]] = run.info.run_id
@@ -193,7 +212,7 @@ class Recorder:
         from mlflow.entities import Metric, Param
 
         tags = {
-            **_source_tags(self.study),
+            **source_tags(self.study),
             "mlflow.parentRunId": self._parent(trial.engine),
             "automl.role": "trial",
             **{name: discreet(text) for name, text in tags_of(trial).items()},
@@ -222,12 +241,13 @@ class Recorder:
     def _search_run(self, engine: str) -> str:
         if engine not in self._searches:
             tags = {
-                **_source_tags(self.study),
+                **source_tags(self.study),
                 "mlflow.parentRunId": self.run_id,
                 "automl.role": "search",
                 "automl.engine": engine,
             }
-            run = self._client.create_run(self.experiment_id, None, tags, f"{engine} search")
+            began = milliseconds(self._began)
+            run = self._client.create_run(self.experiment_id, began, tags, f"{engine} search")
             self._searches[engine] = run.info.run_id
         return self._searches[engine]
 
@@ -267,16 +287,6 @@ class Recorder:
 
 _NOTE = "mlflow.note.content"
 _SHORT = 12  # characters of a digest that people compare by eye; whole ones are in the profile
-
-
-def _source_tags(study: str) -> dict[str, str]:
-    """What MLflow's own columns show, and the study every run of it is found by."""
-    return {
-        "automl.study": study,
-        "mlflow.user": "automl",
-        "mlflow.source.name": "automl",
-        "mlflow.source.type": "LOCAL",
-    }
 
 
 def runs_of_study(store: Store, study: str) -> list[Run]:

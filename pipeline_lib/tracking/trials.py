@@ -1,4 +1,4 @@
-"""A trial in MLflow's terms."""
+"""A trial, and what every run of its study shares, in MLflow's terms."""
 
 from __future__ import annotations
 
@@ -69,3 +69,18 @@ def metrics_of(trial: Trial) -> Iterator[tuple[str, float, int]]:
         yield "parameters", trial.parameters, 0
     if trial.multiply_adds is not None:
         yield "multiply_adds", trial.multiply_adds, 0
+
+
+def milliseconds(seconds: float) -> int | None:
+    """A time as MLflow takes it; None, which it takes for now, of 0."""
+    return int(seconds * 1000) or None
+
+
+def source_tags(study: str) -> dict[str, str]:
+    """What MLflow's own columns show, and the study every run of it is found by."""
+    return {
+        "automl.study": study,
+        "mlflow.user": "automl",
+        "mlflow.source.name": "automl",
+        "mlflow.source.type": "LOCAL",
+    }
