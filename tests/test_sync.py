@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from small_mnist import prepare_small, small_dataset
@@ -129,6 +132,17 @@ def test_a_finished_run_keeps_the_time_that_it_took(home, tmp_path):
     searched = [times for (role, _), times in after.items() if role == "trial"]
     whole = min(began for began, _ in searched), max(ended for _, ended in searched)
     assert [after[key] for key in after if key[0] != "trial"] == [whole, whole]
+
+
+def test_no_file_of_a_run_names_a_place_of_this_machine(home):
+    places = (home.root, Path(__file__).parents[1], Path.home(), tempfile.gettempdir())
+    files = [
+        path for part in ("runs", "mlflow/artifacts") for path in (home.root / part).rglob("*")
+    ]
+    assert {"report.html", "summary.json", "MLmodel"} <= {path.name for path in files}
+    for path in (path for path in files if path.is_file()):
+        told = [place for place in map(os.fsencode, places) if place in path.read_bytes()]
+        assert not told, path.name
 
 
 def test_what_a_finished_run_said_is_not_overwritten(home):

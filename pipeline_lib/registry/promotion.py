@@ -107,7 +107,8 @@ def promote(
         version = _promotable(client, name, version)
         if met != ANY:
             _check_champion(client, name, met)
-        return _enthrone(client, name, version, "promote", (by or _person(), why))
+        before = _aliases(client, name).get(CHAMPION)
+        return _enthrone(client, name, version, "promote", (by or _person(), why), before)
 
 
 def promote_over(home: Home, dataset: str, version: int, seen: int | None, why: str) -> bool:
@@ -117,9 +118,13 @@ def promote_over(home: Home, dataset: str, version: int, seen: int | None, why: 
     promoted meanwhile. Returns whether the version is champion now.
     """
     with _alone(home, dataset) as (client, name):
-        if _aliases(client, name).get(CHAMPION) != seen:
+        now = _aliases(client, name).get(CHAMPION)
+        if now not in (seen, version):
             return False
-        _enthrone(client, name, version, "promote", ("automl run", why))
+        if now == version and any(e.version == version for e in _events(client, name)):
+            _retire_challenger(client, name, version)  # what a try whose reply was lost left to do
+        else:
+            _enthrone(client, name, version, "promote", ("automl run", why), seen)
         return True
 
 
@@ -135,7 +140,7 @@ def rollback(home: Home, dataset: str, why: str) -> Event:
         if current is None or not before:
             problem = f"has no champion before version {current}" if current else "has no champion"
             raise ModelError(name, problem, remedy="`automl promote` makes a version champion")
-        return _enthrone(client, name, before[-1], "rollback", (_person(), why))
+        return _enthrone(client, name, before[-1], "rollback", (_person(), why), current)
 
 
 def history(home: Home, dataset: str) -> list[Event]:
@@ -175,17 +180,22 @@ def _enthrone(
     version: int,
     action: Literal["promote", "rollback"],
     said: tuple[str, str],
+    replaced: int | None,
 ) -> Event:
     by, why = said
-    aliases = _aliases(client, name)
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"  # MLflow takes no '+' in a tag's name
-    event = Event(version, action, aliases.get(CHAMPION), now, by, why[:_LONGEST_REASON])
+    event = Event(version, action, replaced, now, by, why[:_LONGEST_REASON])
     # The alias first: it alone says who is champion, and `rollback` copes with a missing event.
     client.set_registered_model_alias(name, CHAMPION, str(version))
     client.set_model_version_tag(name, str(version), _TAG + event.at, json.dumps(asdict(event)))
-    if aliases.get(CHALLENGER) == version:
-        client.delete_registered_model_alias(name, CHALLENGER)
+    _retire_challenger(client, name, version)
     return event
+
+
+def _retire_challenger(client: MlflowClient, name: str, version: int) -> None:
+    """A champion is challenger no more."""
+    if _aliases(client, name).get(CHALLENGER) == version:
+        client.delete_registered_model_alias(name, CHALLENGER)
 
 
 def _reigns(client: MlflowClient, name: str) -> list[int]:

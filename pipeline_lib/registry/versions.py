@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
+from pipeline_lib.registry.once import TRIAL_TAG, logged, registered
 from pipeline_lib.registry.served import Served
 from pipeline_lib.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
     from torch import nn
 
@@ -74,37 +76,52 @@ def model_name(dataset: str) -> str:
 def register(home: Home, candidate: Candidate) -> int:
     """Register a model as a new version and as challenger; returns the version.
 
+    A run registers a trial once: a second call, after one that failed half-way or whose reply was
+    lost, goes on where the first one stopped.
+
     Raises:
         ModelError: The files are not those of a model, or the name cannot be.
         HomeError: The store in the state directory cannot be used.
     """
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
-
     from pipeline_lib.models import load_model
 
     name = model_name(candidate.dataset)
     load_model(candidate.directory)
     store = open_store(home)
-    client = store.client
+    client, trial = store.client, (candidate.run_id, candidate.tags.get(TRIAL_TAG))
+    version = registered(client, name, trial)
+    if version is None:
+        model = logged(client, trial) or _log_model(client, name, candidate)
+        version = _new_version(store, name, model, candidate)
+        versions = json.dumps([{"name": name, "version": version}])
+        client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
+    for key, value in candidate.metrics.items():  # it may have been measured since
+        client.set_model_version_tag(name, str(version), key, f"{value:.4f}")
+    if str(version) != client.get_registered_model(name).aliases.get(CHAMPION):
+        client.set_registered_model_alias(name, CHALLENGER, str(version))
+    return version
+
+
+def _log_model(client: MlflowClient, name: str, candidate: Candidate) -> LoggedModel:
+    """Store a model's files with its run, and the numbers that show beside it."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
+
     run_id = candidate.run_id
     experiment_id = client.get_run(run_id).info.experiment_id
-    model = client.create_logged_model(experiment_id, name, run_id, model_type="classifier")
+    of = {TRIAL_TAG: candidate.tags[TRIAL_TAG]} if TRIAL_TAG in candidate.tags else None
+    model = client.create_logged_model(experiment_id, name, run_id, of, model_type="classifier")
     with tempfile.TemporaryDirectory() as aside:
         _save_pyfunc(Path(aside, "model"), candidate, model.model_id)
         client.log_model_artifacts(model.model_id, str(Path(aside, "model")))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     now = int(time.time() * 1000)
     numbers = [
         Metric(key, float(value), now, 0, model_id=model.model_id)
         for key, value in candidate.metrics.items()
     ]
     client.log_batch(run_id, metrics=numbers)
-    registered = _new_version(store, name, model, candidate)
-    versions = json.dumps([{"name": name, "version": registered}])
-    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
-    client.set_registered_model_alias(name, CHALLENGER, str(registered))
-    return registered
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])  # last: it is whole
+    return model
 
 
 def load_champion(home: Home, uri: str) -> Classifier:
@@ -182,9 +199,10 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
     shape = tuple(json.loads((network / ARCHITECTURE).read_text())["shape"])
     images = TensorSpec(np.dtype("uint8"), (-1, *shape))
     probabilities = TensorSpec(np.dtype("float32"), (-1, len(candidate.classes)))
+    script = Path(__file__).with_name("serving.py")
     mlflow.pyfunc.save_model(
         str(path),
-        python_model=str(Path(__file__).with_name("serving.py")),
+        python_model=str(script),
         artifacts={"model": str(network)},
         input_example=np.zeros((1, *shape), np.uint8),
         signature=ModelSignature(Schema([images]), Schema([probabilities])),
@@ -197,6 +215,19 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
         },
         mlflow_model=Model(model_id=model_id),
     )
+    _without_paths(path, script.name)
+
+
+def _without_paths(path: Path, script: str) -> None:
+    """Name a model's parts by their places within it: MLflow writes whole paths of this machine."""
+    from mlflow.models import Model
+
+    description = Model.load(str(path))
+    flavor = description.flavors["python_function"]
+    flavor["model_code_path"] = script  # MLflow reads the last part of it alone
+    for part in flavor["artifacts"].values():
+        part["uri"] = part["path"]
+    description.save(str(path / "MLmodel"))
 
 
 def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candidate) -> int:
@@ -211,27 +242,33 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # By its place, not as models:/ID, which MLflow would look up in its global store.
-    created = store.client.create_model_version(
-        name,
-        model.artifact_location,
-        model.source_run_id,
-        tags={
-            **{key: f"{value:.4f}" for key, value in candidate.metrics.items()},
-            **candidate.tags,
-        },
-        description=_description(candidate),
-        await_creation_for=0,  # its files are there already
-        model_id=model.model_id,
-    )
-    return int(created.version)
+    client = store.plain_client  # patience is for both calls together: a reply may be lost
+    trial = candidate.run_id, candidate.tags.get(TRIAL_TAG)
+
+    def once() -> int:
+        known = registered(client, name, trial)
+        if known is not None:
+            return known
+        # By its place, not as models:/ID, which MLflow would look up in its global store.
+        created = client.create_model_version(
+            name,
+            model.artifact_location,
+            model.source_run_id,
+            tags=dict(candidate.tags),
+            description=_description(candidate),
+            await_creation_for=0,  # its files are there already
+            model_id=model.model_id,
+        )
+        return int(created.version)
+
+    return store.patience.call(once)
 
 
 def _description(candidate: Candidate) -> str:
     figures = (
         f"{key.replace('_', ' ')} {value:.2%}" for key, value in sorted(candidate.metrics.items())
     )
-    which = candidate.tags.get("trial", "a network")
+    which = candidate.tags.get(TRIAL_TAG, "a network")
     return f"{', '.join(figures)}: {which} on {candidate.dataset}"  # lists show its beginning
 
 

@@ -12,6 +12,7 @@ from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.prepared import SearchData, Split
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
+from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.registry.promotion import Champion, champion
 from pipeline_lib.registry.served import Served
 from pipeline_lib.selection import compare
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 SPLIT_TAG = "split_digest"
 CHOSEN_FROM_TAG = "chosen_from"
-TRIAL_TAG = "trial"
-"""Tags of a model version: the split it was chosen on, from how many models, and which it is."""
+"""Tags of a model version: the split it was chosen on, and from how many models."""
 MEMBERS_TAG = "ensemble"
 """Tag of a model version that is an ensemble: its trials and their weights."""
 

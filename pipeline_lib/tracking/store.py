@@ -45,7 +45,12 @@ class Store:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client for this store alone; it waits where the store is away for a while."""
-        return cast("MlflowClient", PatientClient(self.plain_client, Patience(PATIENCE_SECONDS)))
+        return cast("MlflowClient", PatientClient(self.plain_client, self.patience))
+
+    @cached_property
+    def patience(self) -> Patience:
+        """What the client waits with."""
+        return Patience(PATIENCE_SECONDS)
 
     @cached_property
     def plain_client(self) -> MlflowClient:

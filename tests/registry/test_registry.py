@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -155,6 +156,16 @@ def test_nothing_that_is_kept_is_pickled(home: Home, recorder: Recorder, tmp_pat
     assert [path for path in kept if path.suffix in pickled] == []
     # A pickle of protocol 2 and above begins with 0x80; so does no file of ours.
     assert [path for path in kept if path.read_bytes()[:1] == b"\x80"] == []
+
+
+def test_nothing_that_is_kept_names_a_place_of_this_machine(
+    home: Home, recorder: Recorder, tmp_path: Path
+) -> None:
+    registered(home, recorder, tmp_path / "model")
+    places = (home.root, tmp_path, Path(__file__).parents[2], Path.home(), tempfile.gettempdir())
+    for path in (path for path in home.mlflow_artifacts.rglob("*") if path.is_file()):
+        told = [place for place in map(os.fsencode, places) if place in path.read_bytes()]
+        assert not told, path.name
 
 
 def test_requirements_are_pinned_and_few(home: Home, recorder: Recorder, tmp_path: Path) -> None:
