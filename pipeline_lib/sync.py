@@ -75,6 +75,7 @@ def sync(home: Home, name: str) -> dict[str, int]:
     """
     from pipeline_lib.report.files import SUMMARY, load
     from pipeline_lib.tracking import Recorder, environment_tags
+    from pipeline_lib.tracking.trials import span_of
 
     begun = Begun.read(home, name)
     run, data = begun.run, begun.data
@@ -83,7 +84,8 @@ def sync(home: Home, name: str) -> dict[str, int]:
         environment = report.environment if report else environment_tags(run.config.seed)
         tags = {**environment, "automl.dataset": run.config.dataset}
         found = begun.trials()  # before MLflow is told that the run goes on
-        began, ended = _span([trial for trials in found.values() for trial in trials])
+        spans = [span_of(trial) for trials in found.values() for trial in trials]
+        began = min((began for began, _ in spans), default=None)
         recorder = Recorder.open(home, run.config.dataset, name, tags, began)
         recorder.log_params(run.config.model_dump())
         recorder.log_dataset(data.dataset, data.digest, begun.split_digest, begun.sizes)
@@ -94,14 +96,9 @@ def sync(home: Home, name: str) -> dict[str, int]:
             recorder.log_artifact(run.directory)
         if report is not None:
             _record_outcome(recorder, report)
+        ended = max((ended for _, ended in spans), default=None)
         recorder.finish("FINISHED" if report else "FAILED", ended)
     return {engine: len(trials) for engine, trials in found.items()}
-
-
-def _span(trials: list[Trial]) -> tuple[float, float]:
-    """When the first trial began and the last one ended; 0 without trials."""
-    began = min((trial.started for trial in trials if trial.started), default=0.0)
-    return began, max((trial.started + trial.seconds for trial in trials), default=0.0)
 
 
 def _record_outcome(recorder: Recorder, report: ReportData) -> None:

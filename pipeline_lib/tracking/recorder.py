@@ -19,9 +19,9 @@ from pipeline_lib.tracking.trials import (
     Key,
     key_of,
     metrics_of,
-    milliseconds,
     run_name,
     source_tags,
+    span_of,
     state_of,
     status_of,
     tags_of,
@@ -55,16 +55,16 @@ class Recorder:
         self._begun: dict[Key, Run] = {}  # by trial: not whole yet, when MLflow failed half-way
         self._counts: dict[str, Counter[str]] = {}  # states by engine
         self._best: dict[str, float] = {}  # validation accuracy by engine
-        self._began = 0.0
+        self._began: int | None = None
         self._ended: dict[str, int] = {}  # by run id: when it had ended before this
 
     @classmethod
     def open(
-        cls, home: Home, dataset: str, study: str, tags: Mapping[str, str], began: float = 0.0
+        cls, home: Home, dataset: str, study: str, tags: Mapping[str, str], began: int | None = None
     ) -> Recorder:
         """Begin the run of a study on a data set, or continue it where it stopped.
 
-        `began` is when a study of long ago did, in seconds since the epoch.
+        `began` is when a study of long ago did, in milliseconds since the epoch.
 
         Raises:
             HomeError: The store in the state directory cannot be used.
@@ -82,8 +82,7 @@ class Recorder:
                 store.client.set_tag(run_id, name, value)
         else:
             named = {**source_tags(study), "automl.role": "pipeline", **shown}
-            started = milliseconds(began)
-            run_id = store.client.create_run(experiment_id, started, named, study).info.run_id
+            run_id = store.client.create_run(experiment_id, began, named, study).info.run_id
         recorder = cls(store, experiment_id, study, run_id)
         recorder._began = began
         recorder._remember(known)
@@ -175,10 +174,10 @@ class Recorder:
         """Describe the run, at the top of its page."""
         self._client.set_tag(self.run_id, _NOTE, discreet(markdown))
 
-    def finish(self, status: Outcome, ended: float = 0.0) -> None:
+    def finish(self, status: Outcome, ended: int | None = None) -> None:
         """Close the run and its searches; a resumed run opens them again.
 
-        `ended` is when the last trial of long ago did, in seconds since the epoch. A run that was
+        `ended` is when the last trial of long ago did, in milliseconds since the epoch. A run that was
         seen to end after that keeps its end.
         """
         with self._lock:
@@ -187,9 +186,9 @@ class Recorder:
                 self._terminate(run_id, status, ended)
             self._terminate(self.run_id, status, ended)
 
-    def _terminate(self, run_id: str, status: Outcome, ended: float) -> None:
-        at = milliseconds(ended)
-        self._client.set_terminated(run_id, status, at and max(at, self._ended.get(run_id, 0)))
+    def _terminate(self, run_id: str, status: Outcome, ended: int | None) -> None:
+        at = max(ended, self._ended.get(run_id, 0)) if ended else None
+        self._client.set_terminated(run_id, status, at)
 
     def _remember(self, known: list[Run]) -> None:
         for run in known:
@@ -217,8 +216,7 @@ class Recorder:
             "automl.role": "trial",
             **{name: discreet(text) for name, text in tags_of(trial).items()},
         }
-        started = int(trial.started * 1000) or int(time.time() * 1000)
-        ended = started + int(trial.seconds * 1000)
+        started, ended = span_of(trial)
         run = self._begun.get(key)
         if run is None:
             run = self._client.create_run(self.experiment_id, started, tags, run_name(trial))
@@ -246,8 +244,8 @@ class Recorder:
                 "automl.role": "search",
                 "automl.engine": engine,
             }
-            began = milliseconds(self._began)
-            run = self._client.create_run(self.experiment_id, began, tags, f"{engine} search")
+            named = f"{engine} search"
+            run = self._client.create_run(self.experiment_id, self._began, tags, named)
             self._searches[engine] = run.info.run_id
         return self._searches[engine]
 

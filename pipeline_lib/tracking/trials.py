@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 from pipeline_lib.trial import Trial, TrialState
@@ -71,9 +72,10 @@ def metrics_of(trial: Trial) -> Iterator[tuple[str, float, int]]:
         yield "multiply_adds", trial.multiply_adds, 0
 
 
-def milliseconds(seconds: float) -> int | None:
-    """A time as MLflow takes it; None, which it takes for now, of 0."""
-    return int(seconds * 1000) or None
+def span_of(trial: Trial) -> tuple[int, int]:
+    """When a trial began and ended, in milliseconds since the epoch."""
+    started = int(trial.started * 1000) or int(time.time() * 1000)
+    return started, started + int(trial.seconds * 1000)
 
 
 def source_tags(study: str) -> dict[str, str]:
