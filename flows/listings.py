@@ -102,15 +102,14 @@ def print_cleaned(studies: list[Cleaned], *, dry_run: bool) -> None:
 
 
 def print_reproduction(home: Home, name: str) -> bool:
-    """Run it again, a line for each thing compared; whether all matched."""
+    """Have it again, a line for each thing compared; whether nothing differs."""
+    from pipeline_lib.agreement import Verdict
     from pipeline_lib.reproduction import reproduce
 
-    before, facts = reproduce(home, name, lambda line: print(line, file=sys.stderr))
+    facts = reproduce(home, name, lambda line: print(line, file=sys.stderr, flush=True))
     for fact in facts:
-        print(f"{'same   ' if fact.matches else 'differs'} {fact.what:<24} {fact.found}")
-    if not before.is_exact:
-        print("Equal bits are promised with engine optuna, one worker and a count of trials only.")
-    return all(fact.matches for fact in facts)
+        print(f"{fact.verdict:<8}{fact.what:<24} {fact.found}")
+    return all(fact.verdict is not Verdict.DIFFERS for fact in facts)
 
 
 def install(home: Home, engine: str) -> None:

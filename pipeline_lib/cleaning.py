@@ -1,8 +1,9 @@
-"""Removing the weights of trials that lost, and nothing else."""
+"""Removing the weights of trials that lost, and reproductions; nothing else."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline_lib.errors import UserError
+from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
 from pipeline_lib.run import Run
 from pipeline_lib.sync import Begun
@@ -37,15 +39,39 @@ class Cleaned:
 
 
 def clean(home: Home, policy: Policy, *, dry_run: bool) -> list[Cleaned]:
-    """Apply the policy to every study; one that is going on is left alone.
+    """Apply the policy to every study, and remove reproductions; what is going on is left alone.
 
     Models in the registry are copies of their own, which this never looks at.
     """
-    studies = home.root / "studies"
-    if not studies.is_dir():
-        return []
-    names = sorted(path.name for path in studies.iterdir() if path.is_dir())
-    return [_clean_study(home, name, policy, dry_run=dry_run) for name in names]
+    return [
+        *(_clean_study(home, name, policy, dry_run=dry_run) for name in _studies(home)),
+        *(
+            _remove(home.reproductions, name, dry_run=dry_run)
+            for name in _studies(home.reproductions)
+        ),
+    ]
+
+
+def _studies(home: Home) -> list[str]:
+    """Names of what was searched in a home."""
+    return sorted(path.name for path in home.study("").glob("*") if path.is_dir())
+
+
+def _remove(home: Home, name: str, *, dry_run: bool) -> Cleaned:
+    """Remove a reproduction whole: what it found was said, and nothing refers to it."""
+    directory, shown = home.study(name), f"reproductions/{name}"
+    lock = None if directory.is_symlink() else acquire(directory / ".lock")
+    if lock is None:
+        return Cleaned(shown, 0, 0, skipped="is going on, or leads elsewhere")
+    try:
+        files = [path for path in directory.rglob("*") if path.is_file() and not path.is_symlink()]
+        networks = sum(path.name == _WEIGHTS for path in files)
+        freed = sum(path.stat().st_size for path in files)
+        if not dry_run:
+            shutil.rmtree(directory)
+    finally:
+        os.close(lock)
+    return Cleaned(shown, networks, freed)
 
 
 def losers(trials: list[Trial], policy: Policy) -> list[Trial]:

@@ -97,6 +97,11 @@ class Home:
         """What those evaluations gave: a JSON file for each model and test set."""
         return self.root / "test-set-figures"
 
+    @property
+    def reproductions(self) -> Home:
+        """A home of its own for what `automl reproduce` trains: no list of runs has it."""
+        return Home(self.root / "reproductions")
+
     def study(self, name: str) -> Path:
         """The storage and the trials' files of one study."""
         return self.root / "studies" / name

@@ -1,181 +1,216 @@
-"""A recorded run, searched again from what MLflow knows of it, and held against it."""
+"""A recorded run, had again from what MLflow knows of it, and held against it.
+
+Where nothing but the configuration decides what a run finds, its search is repeated and must give
+the same bits. Where the clock had a say, a second search would be another one: there the recorded
+trials are trained again, and their accuracies must agree as far as chance allows.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_lib.config import RunConfig
-from pipeline_lib.data.prepared import prepare
-from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.agreement import Fact, Verdict, agreement, best_of, equality
+from pipeline_lib.cores import available_cores
+from pipeline_lib.data.prepared import SearchData, prepare
+from pipeline_lib.engines import make_engine
 from pipeline_lib.home import Home
-from pipeline_lib.options import plain_name
-from pipeline_lib.run import Run, check_data, claim_name, prepare_engines
+from pipeline_lib.recorded import Recorded, configuration_of, recorded
+from pipeline_lib.run import Run, check_data, claim_name
 from pipeline_lib.selection.ensemble import add_ensemble
-from pipeline_lib.tracking import environment_tags, open_store
-from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
-from pipeline_lib.tracking.store import Store
-from pipeline_lib.tracking.trials import Key, key_of, state_of
-from pipeline_lib.trial import ENSEMBLE, Trial
+from pipeline_lib.tracking.trials import Key
+from pipeline_lib.training.again import Again, train_again
+from pipeline_lib.training.workers import TrialJob, warm_up
+from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowRun
 
 _PATIENCE = 10  # times the budget: a slower machine must not change what a count of trials bounds
-_WEIGHTS = "weights.safetensors"
+
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Fact:
-    """One thing that was compared."""
+def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
+    """Have a recorded run again, and compare. The test set stays closed; MLflow is only read.
 
-    what: str
-    matches: bool
-    found: str
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What MLflow knows of a run."""
-
-    config: RunConfig
-    digest: str  # of the data
-    split_digest: str
-    tags: Mapping[str, str]
-    trials: Mapping[Key, MlflowRun]
-    store: Store
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether a second run must give the same bits: nothing in it depends on the clock."""
-        resumed = any(tag.startswith("resumed.") for tag in self.tags)
-        by_count = self.config.trials is not None and self.config.workers == 1
-        return by_count and self.config.engine == "optuna" and not resumed
-
-
-def recorded(home: Home, name: str) -> Recorded:
-    """A run by its name, from MLflow alone.
-
-    Raises:
-        ConfigurationError: MLflow has no such run, or not all of it.
-        UserError: MLflow cannot be opened.
-    """
-    store = open_store(home)
-    runs = runs_of_study(store, plain_name(name))
-    by_role = {run.data.tags.get("automl.role"): run for run in runs}
-    pipeline = by_role.get("pipeline")
-    if pipeline is None:
-        remedy = "--home, AUTOML_HOME or MLFLOW_TRACKING_URI say where to look"
-        raise ConfigurationError("run", "is not in MLflow", value=name, remedy=remedy)
-    try:
-        config = RunConfig.of_record(json.loads(pipeline.data.tags[CONFIGURATION]))
-        inputs = pipeline.inputs.dataset_inputs if pipeline.inputs else []
-        data = json.loads(inputs[0].dataset.profile or "{}")
-        digests = data["digest"], data["split_digest"]
-    except (KeyError, IndexError, ValueError) as error:
-        problem = f"is not recorded whole in MLflow ({type(error).__name__}: {error})"
-        raise ConfigurationError("run", problem, value=name) from error
-    trials = {
-        key_of(run.data.tags): run for run in runs if run.data.tags.get("automl.role") == "trial"
-    }
-    return Recorded(config, *digests, pipeline.data.tags, trials, store)
-
-
-def reproduce(
-    home: Home, name: str, progress: Callable[[str], None]
-) -> tuple[Recorded, list[Fact]]:
-    """Search as a recorded run did, and compare. The test set stays closed; MLflow is only read.
+    What is trained lies in `Home.reproductions`, until `automl gc`.
 
     Raises:
         ConfigurationError: MLflow has no such run.
         DataError: Its data cannot be had.
+        EngineUnavailable: Its engine cannot run here.
     """
     before = recorded(home, name)
     config = before.config
     check_data(config)
     home.ensure_writable()
-    run = Run(config, claim_name(home, f"{name[:60]}-again"), home)
     directory = Path(config.data_root) if config.data_root else None
-    data = prepare(config.dataset, home, directory, progress)
+    data = prepare(config.dataset, home, directory, say)
     visible = data.search_data(config.split_seed, config.validation_share)
+    split = visible.load()
     facts = [
-        *_environment(before),
-        Fact("data", data.digest == before.digest, data.digest[:12]),
-        Fact("split", visible.load().digest == before.split_digest, before.split_digest[:12]),
+        _environment(before),
+        Fact.of("data", data.digest == before.digest, data.digest[:12]),
+        Fact.of("split", split.digest == before.split_digest, split.digest[:12]),
     ]
+    if any(fact.verdict is Verdict.DIFFERS for fact in facts):
+        say("Nothing is trained: on other images nothing could be compared")
+        return facts
+    alone = config.model_copy(update={"warm_start": ()})  # earlier runs are not looked up again
+    run = Run(alone, claim_name(home.reproductions, f"{name[:60]}-again"), home.reproductions)
+    again = _Reproduction(before, run, home, visible, say)
+    why = before.why_not_exact(str(warm_up()), len(split.train))
     with run.alone():
-        found = []
-        for engine in prepare_engines(run):
-            deadline = time.monotonic() + _PATIENCE * config.budget_seconds
-            request = run.request(visible, engine.name, len(config.engines), deadline)
-            progress(f"searching with {engine.name} again, as {run.name}")
-            engine.search(request, lambda _trial: None, threading.Event())
-            trials = engine.trials(request)
-            facts += _trials(before, engine.name, trials)
-            found += trials
-        if any(engine == ENSEMBLE for engine, _, _ in before.trials):
-            built = add_ensemble(run, found, visible).trials[len(found) :]
-            facts += _trials(before, ENSEMBLE, built)
-    return before, facts
+        return facts + (again.followed(why) if why else again.searched())
 
 
-def _environment(before: Recorded) -> list[Fact]:
+def _environment(before: Recorded) -> Fact:
     """Versions and machine: what may explain a difference."""
-    now = environment_tags(before.config.seed)
-    then = {name: text for name, text in before.tags.items() if name in now}
-    other = [f"{name} {text}, now {now[name]}" for name, text in then.items() if now[name] != text]
-    return [Fact("versions, machine", not other, "; ".join(other) or f"{len(then)} tags")]
+    other = before.differences()
+    said = "; ".join(other) or "as recorded"
+    return Fact("versions, machine", Verdict.NOTED if other else Verdict.SAME, said)
 
 
-def _trials(before: Recorded, engine: str, trials: list[Trial]) -> list[Fact]:
-    ours = {(engine, str(trial.number), trial.stage): trial for trial in trials}
-    theirs = {key: run for key, run in before.trials.items() if key[0] == engine}
-    pairs = [(theirs[key], trial) for key, trial in ours.items() if key in theirs]
+class _Reproduction:
+    """One reproduction of a run."""
 
-    def count(what: str, same: Callable[[MlflowRun, Trial], bool]) -> Fact:
-        matching = sum(same(run, trial) for run, trial in pairs)
-        total = len(theirs.keys() | ours.keys())
-        return Fact(f"{engine} {what}", matching == total, f"{matching} of {total} trials")
+    def __init__(self, before: Recorded, run: Run, home: Home, data: SearchData, say: Say) -> None:
+        self.before, self.run, self.home, self.data, self.say = before, run, home, data, say
 
-    return [
-        count("configurations", _same_configuration),
-        count("outcomes", lambda run, trial: state_of(run.data.tags) == trial.state),
-        count("accuracies", lambda run, trial: _accuracies(before, run) == _of_rungs(trial)),
-        count("weights", lambda run, trial: _digest_of(before, run) == _digest(trial.model)),
-    ]
-
-
-def _same_configuration(run: MlflowRun, trial: Trial) -> bool:
-    return dict(run.data.params) == {name: str(v) for name, v in trial.configuration.items()}
-
-
-def _of_rungs(trial: Trial) -> list[tuple[int, float]]:
-    return [(rung.samples, rung.val_accuracy) for rung in trial.rungs]
-
-
-def _accuracies(before: Recorded, run: MlflowRun) -> list[tuple[int, float]]:
-    history = before.store.client.get_metric_history(run.info.run_id, "val_accuracy")
-    return sorted((point.step, point.value) for point in history)
-
-
-def _digest(directory: Path | None) -> str:
-    path = directory / _WEIGHTS if directory else None
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else ""
-
-
-def _digest_of(before: Recorded, run: MlflowRun) -> str:
-    files = before.store.client.list_artifacts(run.info.run_id, "model")
-    if not any(file.path == f"model/{_WEIGHTS}" for file in files):
-        return ""  # the trial failed before its first rung, or `automl gc` removed them
-    with tempfile.TemporaryDirectory() as aside:
-        fetched = before.store.client.download_artifacts(
-            run.info.run_id, f"model/{_WEIGHTS}", aside
+    def searched(self) -> list[Fact]:
+        """Search again, where that must give the same bits."""
+        before, config = self.before, self.before.config
+        known = before.of("optuna")
+        self.say(
+            f"Exact: {config.trials} trials, one worker, on the CPU. The search is repeated; "
+            f"every configuration, accuracy and weight must be the same. {self._cost(known, 1)}"
         )
-        return _digest(Path(fetched).parent)
+        deadline = time.monotonic() + _PATIENCE * config.budget_seconds
+        request = self.run.request(self.data, "optuna", 1, deadline)
+        engine = make_engine("optuna", config, self.home)
+        engine.prepare(self.say)
+
+        def hear(trial: Trial) -> None:
+            if trial.state is not TrialState.RUNNING:
+                run = known.get(("optuna", str(trial.number), trial.stage))
+                rungs = before.rungs(run) if run else []
+                for rung in trial.rungs[-1:]:
+                    self._tell(trial.label, rung, rungs)
+
+        engine.search(request, hear, threading.Event())
+        trials = engine.trials(request)
+        facts = equality(before, "optuna", trials)
+        if before.of(ENSEMBLE):
+            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
+            facts += equality(before, ENSEMBLE, built)
+        return facts
+
+    def followed(self, why: list[str]) -> list[Fact]:
+        """Train the recorded trials again, where a second search would be another one."""
+        size = len(self.data.load().validation)
+        self.say(f"Not exact: {'; '.join(why)}.")
+        trials, facts = list[Trial](), list[Fact]()
+        if "optuna" in self.before.config.engines:
+            trials = self._train_again()
+            facts = agreement(self.before, "optuna", trials, size)
+        if "autopytorch" in self.before.config.engines:
+            found = self._search_autopytorch()
+            facts.append(best_of(self.before, "autopytorch", found, size))
+            trials += found
+        if self.before.of(ENSEMBLE):
+            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
+            facts.append(best_of(self.before, ENSEMBLE, built, size))
+        return facts
+
+    def _train_again(self) -> list[Trial]:
+        """Optuna's recorded trials that have a rung, with their seeds, each rung in turn."""
+        before, config = self.before, self.before.config
+        known = {key: run for key, run in before.of("optuna").items() if before.rungs(run)}
+        workers = min(config.workers, available_cores())
+        self.say(
+            f"Optuna's {len(known)} recorded trials are trained again with {workers} workers, each "
+            "rung for as many samples; accuracies must agree as far as chance allows. "
+            + self._cost(known, workers)
+        )
+        trials = {trial.label: trial for trial in (self._trial(k, r) for k, r in known.items())}
+        then = {f"{key[0]}-{int(key[1]):04d}": before.rungs(run) for key, run in known.items()}
+        todo = [self._again(trial, then[label]) for label, trial in trials.items()]
+
+        def hear(again: Again, rung: Rung) -> None:
+            trial = trials[again.label]
+            trials[again.label] = replace(trial, rungs=(*trial.rungs, rung))
+            self._tell(again.label, rung, then[again.label])
+
+        failed = train_again(todo, workers, hear)
+        for label, reason in failed.items():
+            self.say(f"{label} could not be trained again: {reason}")
+        return [trial for label, trial in trials.items() if label not in failed]
+
+    def _trial(self, key: Key, run: MlflowRun) -> Trial:
+        """The recorded trial, before its first rung."""
+        from pipeline_lib.engines.optuna_storage import model_directory
+
+        number, place = int(key[1]), self.run.request(self.data, "optuna", 1, deadline=0.0)
+        return Trial(
+            study=self.run.name,
+            engine="optuna",
+            number=number,
+            state=TrialState.COMPLETE,
+            configuration=configuration_of(run),
+            stage=key[2],
+            model=model_directory(place.directory, number),
+        )
+
+    def _again(self, trial: Trial, then: list[tuple[int, float]]) -> Again:
+        from pipeline_lib.engines.optuna_engine import trial_seed
+
+        assert trial.model is not None
+        config = self.before.config
+        job = TrialJob(
+            data=self.data,
+            configuration=trial.configuration,
+            seed=trial_seed(self.run.seed, trial.number),
+            directory=trial.model,
+            seconds=_PATIENCE * config.rung_seconds,
+            memory=config.trial_memory,
+        )
+        return Again(trial.label, job, tuple(samples for samples, _ in then))
+
+    def _search_autopytorch(self) -> list[Trial]:
+        """Search with Auto-PyTorch once more, for as long as then: it trains nothing by itself."""
+        config = self.before.config
+        engine = make_engine("autopytorch", config, self.home)
+        engine.prepare(self.say)
+        self.say(
+            f"Auto-PyTorch trains within its own search alone: that is repeated for "
+            f"{config.budget_seconds:.0f} s, and finds other configurations"
+        )
+        deadline = time.monotonic() + config.budget_seconds
+        request = self.run.request(self.data, engine.name, len(config.engines), deadline)
+
+        def hear(trial: Trial) -> None:
+            for rung in trial.rungs[-1:]:
+                self._tell(trial.label, rung, [])
+
+        engine.search(request, hear, threading.Event())
+        return engine.trials(request)
+
+    def _cost(self, known: dict[Key, MlflowRun], workers: int) -> str:
+        """What the trainings took when they were recorded."""
+        client = self.before.store.client
+        seconds = sum(
+            point.value
+            for run in known.values()
+            for point in client.get_metric_history(run.info.run_id, "rung_seconds")
+        )
+        return f"The trainings took {seconds:.0f} s then: about {seconds / workers:.0f} s"
+
+    def _tell(self, label: str, rung: Rung, then: list[tuple[int, float]]) -> None:
+        before = dict(then).get(rung.samples)
+        recorded = "" if before is None else f" (recorded {before:.2%})"
+        self.say(f"{label}: {rung.val_accuracy:.2%} after {rung.samples:,} samples{recorded}")

@@ -7,11 +7,16 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from flows.listings import print_doctor
+from pipeline_lib.engines.autopytorch import wheels
+from pipeline_lib.home import Home
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"mlflow": "3.11", "prefect": "3.6.22", "torch": "2.10"}
@@ -52,6 +57,24 @@ def test_an_installation_takes_nothing_that_is_not_hashed():
     (installs,) = [line for line in makefile.splitlines() if "-r requirements.lock" in line]
     assert "--require-hashes" in installs
     assert "--only-binary :all:" in installs
+
+
+def test_every_lock_is_made_with_hashes_by_make_lock():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = makefile.partition("\nlock:")[2].partition("\n\n")[0]
+    assert recipe.count("--output-file") == recipe.count("--generate-hashes") == 2
+    assert str(wheels.LOCK.parent.relative_to(ROOT)) in makefile
+    assert all(
+        "make lock" in path.read_text(encoding="utf-8")[:200]
+        for path in (ROOT / "requirements.lock", wheels.LOCK)
+    )
+
+
+def test_doctor_tells_the_version_as_reports_of_weaknesses_should(tmp_path, capsys):
+    assert "`automl doctor`" in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    print_doctor(Home(tmp_path))
+    found = dict(line.split()[1:3] for line in capsys.readouterr().out.splitlines())
+    assert found["automl"] == version("automl")
 
 
 PIP_AUDIT = """#!{python}

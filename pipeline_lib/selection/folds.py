@@ -6,19 +6,17 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.errors import TrialFailure
 from pipeline_lib.run import Run
 from pipeline_lib.selection import compare
 from pipeline_lib.selection.ensemble_storage import Member, stored
 from pipeline_lib.selection.statistics import FoldComparison, compare_on_folds
-from pipeline_lib.training.workers import TrialJob, TrialWorker
+from pipeline_lib.training.again import Again, train_again
+from pipeline_lib.training.workers import TrialJob
 from pipeline_lib.trial import ENSEMBLE, Trial
 
-_POLL_SECONDS = 1.0
 _log = logging.getLogger("automl")
 _NOT_OURS = (
     "was not trained again on folds: a network of Auto-PyTorch can be in its own environment only"
@@ -112,23 +110,19 @@ def _accuracies(
     with tempfile.TemporaryDirectory(dir=run.home.study(run.name), prefix="folds-") as aside:
         folds = [(Path(aside, f"{n}"), replace(data, fold=(n, count))) for n in range(count)]
         again = [
-            _Again(trial, _job(run, trial, fold, directory / trial.label))
+            Again(
+                trial.label,
+                _job(run, trial, fold, directory / trial.label),
+                (trial.rungs[-1].samples,),
+            )
             for directory, fold in folds
             for trial in trials
         ]
-        failed = _train(again, run.config.workers)
+        failed = train_again(again, run.config.workers)
         for name, mixture in mixtures.items():
             if not failed.keys() & {member.label for member in mixture}:
                 accuracies[name] = [_accuracy(mixture, fold, place) for place, fold in folds]
     return accuracies, failed
-
-
-@dataclass(frozen=True)
-class _Again:
-    """One trial to train on one fold."""
-
-    trial: Trial
-    job: TrialJob
 
 
 def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
@@ -142,33 +136,6 @@ def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
         seconds=run.config.rung_seconds,
         memory=run.config.trial_memory,
     )
-
-
-def _train(todo: list[_Again], workers: int) -> dict[str, str]:
-    """Train them side by side; by label, why a trial could not be."""
-    waiting, failed = list(todo), dict[str, str]()
-    running: list[tuple[_Again, TrialWorker]] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                running.append((waiting[0], TrialWorker(waiting.pop(0).job)))
-                running[-1][1].request(running[-1][0].trial.rungs[-1].samples)
-            ready = wait([worker.connection for _, worker in running], _POLL_SECONDS)
-            for again, worker in list(running):
-                if worker.connection not in ready and not worker.is_overdue:
-                    continue
-                try:
-                    if worker.connection not in ready:
-                        raise TrialFailure("folds", "took longer than trial_seconds")
-                    worker.receive()
-                except TrialFailure as failure:
-                    failed[again.trial.label] = failure.problem
-                worker.close()
-                running.remove((again, worker))
-    finally:
-        for _, worker in running:
-            worker.close()
-    return failed
 
 
 def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:

@@ -177,8 +177,8 @@ class Recorder:
     def finish(self, status: Outcome, ended: int | None = None) -> None:
         """Close the run and its searches; a resumed run opens them again.
 
-        `ended` is when the last trial of long ago did, in milliseconds since the epoch. A run that was
-        seen to end after that keeps its end.
+        `ended` is when the last trial of long ago did, in milliseconds since the epoch. A run that
+        was seen to end after that keeps its end.
         """
         with self._lock:
             for engine, run_id in self._searches.items():
