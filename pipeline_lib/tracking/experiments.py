@@ -16,6 +16,7 @@ from pipeline_lib.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _KEY = "trials"
 _COLUMNS = (
@@ -61,6 +62,21 @@ def trials_page(experiment_id: str) -> str:
     """Where MLflow's UI lists the trials of an experiment, below the address of its server."""
     asked = f"viewStateShareKey={_KEY}&workflowType=machine_learning"
     return f"#/experiments/{experiment_id}/runs?{asked}"
+
+
+def runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
+    """Every run of a study in an experiment, by start."""
+    wanted = f"tags.`automl.study` = '{study}'"
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = store.client.search_runs(
+            [experiment_id], wanted, max_results=1000, order_by=["start_time"], page_token=token
+        )
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
 
 
 def _describe(client: MlflowClient, experiment_id: str, dataset: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.environment import discreet
-from pipeline_lib.tracking.experiments import experiment_name, open_experiment
+from pipeline_lib.tracking.experiments import experiment_name, open_experiment, runs_of
 from pipeline_lib.tracking.store import Store, open_store
 from pipeline_lib.tracking.trials import (
     Key,
@@ -72,7 +72,7 @@ class Recorder:
         """
         store = open_store(home)
         experiment_id = open_experiment(store, dataset)
-        known = _runs_of(store, experiment_id, study)
+        known = runs_of(store, experiment_id, study)
         pipeline = [run for run in known if run.data.tags.get("automl.role") == "pipeline"]
         shown = {name: discreet(value) for name, value in tags.items()}
         if pipeline:
@@ -291,18 +291,4 @@ def runs_of_study(store: Store, study: str) -> list[Run]:
     """Every run of a study, whatever its data set."""
     prefix = experiment_name("")
     found = [e for e in store.client.search_experiments() if e.name.startswith(prefix)]
-    return [run for experiment in found for run in _runs_of(store, experiment.experiment_id, study)]
-
-
-def _runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
-    wanted = f"tags.`automl.study` = '{study}'"
-    runs: list[Run] = []
-    token: str | None = None
-    while True:
-        page = store.client.search_runs(
-            [experiment_id], wanted, max_results=1000, order_by=["start_time"], page_token=token
-        )
-        runs.extend(page)
-        token = page.token
-        if not token:
-            return runs
+    return [run for experiment in found for run in runs_of(store, experiment.experiment_id, study)]
