@@ -6,7 +6,6 @@ import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
@@ -124,10 +123,7 @@ def recorded(home: Home, name: str) -> Recorded:
         remedy = "--home, AUTOML_HOME or MLFLOW_TRACKING_URI say where to look"
         raise ConfigurationError("run", "is not in MLflow", value=name, remedy=remedy)
     try:
-        fields = json.loads(pipeline.data.tags[CONFIGURATION])
-        if fields["data"]:
-            fields["data"] = _expanded(fields["data"])
-        config = RunConfig.of_record(fields)
+        config = RunConfig.of_record(json.loads(pipeline.data.tags[CONFIGURATION]))
         inputs = pipeline.inputs.dataset_inputs if pipeline.inputs else []
         data = json.loads(inputs[0].dataset.profile or "{}")
         digests = data["digest"], data["split_digest"]
@@ -159,10 +155,3 @@ def _value(text: str) -> int | float | str | bool | None:
     except (ValueError, SyntaxError):
         return text
     return value if isinstance(value, int | float | None) else text
-
-
-def _expanded(directory: str) -> str:
-    try:
-        return str(Path(directory).expanduser())
-    except RuntimeError:  # nobody's home: it is said to be missing
-        return directory

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from flows.listings import print_doctor
+from flows.doctor import print_doctor
 from pipeline_lib.engines.autopytorch import wheels
 from pipeline_lib.home import Home
 
