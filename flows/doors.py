@@ -14,6 +14,7 @@ import base64
 import ipaddress
 import os
 import secrets
+import shlex
 import stat
 import sys
 from collections.abc import Iterable, Mapping
@@ -122,7 +123,7 @@ def authorization(environment: Mapping[str, str] = os.environ) -> dict[str, str]
 
 
 def _read_private(path: Path) -> str:
-    remedy = f"a file of yours, of mode 0600, with the password: chmod 600 {path}"
+    remedy = f"a file of yours, of mode 0600, with the password: chmod 600 {shlex.quote(str(path))}"
     try:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
@@ -141,18 +142,29 @@ class Guard:
     So no page of another site reaches it through the browser of somebody who may, neither by its
     own name nor by one that was made to point here. A Host is ours by its name, whatever the port,
     for tunnels; an Origin is ours when it is the Host that was asked, or a name of ours with our
-    port.
+    port. Pages may not speak to anybody else either: Prefect's calls an analytics service, which no
+    setting of it turns off.
     """
 
     def __init__(self, app: Any, host: str, port: int) -> None:
         self.app = app
         self.names = {host.lower(), *LOOPBACK_NAMES}
-        self.origins = {f"http://{name}:{port}" for name in self.names}
+        addresses = sorted(f"{name}:{port}" for name in self.names)
+        self.origins = {f"http://{address}" for address in addresses}
+        ours = " ".join(f"{scheme}://{each}" for each in addresses for scheme in ("http", "ws"))
+        policy = f"default-src 'self' {ours} data: blob: 'unsafe-inline' 'unsafe-eval'"
+        self._policy = (b"content-security-policy", policy.encode())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
+
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), self._policy]}
+            await send(message)
+
         if scope["type"] == "lifespan" or self._is_ours(scope["headers"]):
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_with_policy)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # before it is accepted: 403
         else:
@@ -187,14 +199,16 @@ def serve_prefect(host: str, port: int) -> None:
 
 def guarded_mlflow() -> Guard:
     """MLflow's own app, behind a `Guard`: what `mlflow server --app-name automl` serves."""
+    from flows.landing import Landing
+
     host, _, port = os.environ[_MLFLOW_DOOR].rpartition(":")
     if "MLFLOW_AUTH_CONFIG_PATH" in os.environ:
         from mlflow.server.auth import create_app
 
-        return Guard(create_app(), host, int(port))
+        return Guard(Landing(create_app()), host, int(port))
     from mlflow.server.fastapi_app import app
 
-    return Guard(app, host, int(port))
+    return Guard(Landing(app), host, int(port))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The experiment of a data set in MLflow: its description, and a list of its trials, best first.
+"""The experiment of a data set in MLflow: its description, and a table of its trials, best first.
 
-The list is what MLflow calls a shared view: a tag of the experiment that an address names. Its
+The table is what MLflow calls a shared view: a tag of the experiment that an address names. Its
 form is MLflow's own (3.17, `useSharedExperimentViewState`); a version that reads it no more shows
-its usual list instead.
+its usual table instead.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _COLUMNS = (
     "metrics.`val_accuracy`",
     "metrics.`parameters`",
     "metrics.`seconds`",
+    "tags.`state`",
     "tags.`automl.study`",
     "tags.`automl.engine`",
-    "tags.`state`",
 )
 
 
@@ -79,14 +79,9 @@ def runs_of(store: Store, experiment_id: str, study: str) -> list[Run]:
             return runs
 
 
-def _describe(client: MlflowClient, experiment_id: str, dataset: str) -> None:
-    """Say what an experiment holds, and how its trials are listed."""
-    note = (  # the link first: of a long text the page shows one line
-        f"[All trials, the best first]({trials_page(experiment_id)}) · "
-        f"Searches on {dataset}: one run per study, below it one per search, below that one per "
-        "trial. Accuracies of trials are on validation data."
-    )
-    state = {
+def trials_view() -> dict[str, object]:
+    """MLflow's table of runs as we want it: trials, best first, and the columns that matter."""
+    return {
         "searchFilter": "tags.`automl.role` = 'trial'",
         "orderByKey": _COLUMNS[0],
         "orderByAsc": False,
@@ -96,6 +91,15 @@ def _describe(client: MlflowClient, experiment_id: str, dataset: str) -> None:
         "datasetsFilter": [],
         "selectedColumns": _COLUMNS,
     }
-    view = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+
+
+def _describe(client: MlflowClient, experiment_id: str, dataset: str) -> None:
+    """Say what an experiment holds, and share the view of its trials."""
+    note = (  # the link first: of a long text the page shows one line
+        f"[Trials, best first]({trials_page(experiment_id)}) · "
+        f"Studies on {dataset}: one run per study, below it one per search, below that one per "
+        "trial. Accuracies of trials are on validation data."
+    )
+    view = base64.b64encode(zlib.compress(json.dumps(trials_view()).encode())).decode()
     client.set_experiment_tag(experiment_id, "mlflow.note.content", note)
     client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{_KEY}", f"deflate;{view}")

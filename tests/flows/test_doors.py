@@ -5,6 +5,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -108,6 +109,7 @@ def test_who_passes_the_guard(host, origin):
 
     async def app(scope, receive, send):
         reached.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def send(message):
         answers.append(message)
@@ -122,6 +124,11 @@ def test_who_passes_the_guard(host, origin):
     ours = {f"http://{host}", "http://127.0.0.1:4200", "http://localhost:4200", None}
     let_in = name in {"127.0.0.1", "localhost"} and origin in ours
     assert bool(reached) == let_in
+    for answer in answers[: 2 * let_in]:
+        policy = dict(answer["headers"])[b"content-security-policy"].decode()
+        assert policy.startswith("default-src 'self' ")
+        named = {word for word in policy.split() if "://" in word}
+        assert {urlsplit(word).hostname for word in named} == {"127.0.0.1", "localhost"}
     if not let_in:
         assert answers[0]["status"] == 403
         assert answers[-1]["type"] == "websocket.close"

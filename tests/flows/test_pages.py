@@ -1,6 +1,7 @@
 """What a person sees in Prefect's pages and MLflow's after real runs, in a browser."""
 
 import json
+import time
 import urllib.request
 
 import pytest
@@ -169,6 +170,45 @@ def test_mlflow_shows_parents_children_and_the_trials_best_first(up, page, shows
     page.screenshot("mlflow-runs-desktop", whole=False)
     trials = f"{listed}?viewStateShareKey=trials&workflowType=machine_learning"
     shows(trials, "optuna-0000", "val_accuracy", "parameters", picture="mlflow-trials")
+
+
+@pytest.mark.long
+def test_mlflow_opens_on_the_trials_best_first(up, page, study):
+    """Whoever types the address; whoever comes through the list of experiments as well."""
+    page.open(up.mlflow_url, DESKTOP)
+    page.wait_for(f"location.hash.startsWith('#/experiments/{experiment(up)}/runs')")
+    for word in ("val_accuracy", "parameters", "seconds", "automl.study", "state", "optuna-0000"):
+        page.wait_for(f"document.body.innerText.includes({json.dumps(word)})")
+    accuracies = """Array.from(document.querySelectorAll('[role=row] [col-id*=val_accuracy]'),
+        cell => Number(cell.innerText)).filter(Number.isFinite)"""
+    page.wait_for(f"{accuracies}.length > 1")
+    shown = page.evaluate(accuracies)
+    assert shown == sorted(shown, reverse=True)
+    page.screenshot("mlflow-landing-desktop", whole=False)
+    page.open(f"{up.mlflow_url}/#/experiments", DESKTOP)
+    page.wait_for("document.body.innerText.includes('automl/mnist')")
+    page.evaluate(
+        "[...document.querySelectorAll('a')].find(a => a.innerText === 'automl/mnist').click()"
+    )
+    page.wait_for("document.body.innerText.includes('val_accuracy')")
+
+
+@pytest.mark.long
+def test_no_page_asks_anybody_else(up, page, study):
+    listed, run = study
+    ours = ("http://127.0.0.1:", "data:", "blob:")
+    for address in (
+        *(f"{prefect(up)}/{path}" for path in ("", "dashboard", "runs", "deployments", "settings")),
+        up.mlflow_url,
+        listed,
+        run,
+        f"{up.mlflow_url}/#/models",
+    ):
+        page.open(address, DESKTOP)
+        page.wait_for("document.body.innerText.length > 100")
+        time.sleep(1.5)  # what a page does when it has been drawn
+        page.evaluate("1")
+        assert [asked for asked in page.requests if not asked.startswith(ours)] == [], address
 
 
 @pytest.mark.long
