@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-import tomllib
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
 from flows import doors
+from flows.addresses import is_healthy, prefect_command
 from flows.children import Child, Children, Program
 from flows.deployments import PROJECT, presets
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
@@ -27,8 +24,13 @@ from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
 from pipeline_lib.stopping import end_process, stoppable
-from pipeline_lib.tracking.store import UI_VARIABLE
+from pipeline_lib.tracking.address import check_address, without_password
+from pipeline_lib.tracking.store import UI_VARIABLE, server_named
 
+_PAGE_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
 _START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
 _STEADY_SECONDS = 600.0
 
@@ -45,13 +47,11 @@ def up(
     """
     presets()
     doors.check_host(host, doors.password())
-    _refuse_taken_ports(
-        host,
-        {
-            "Prefect server": ("--prefect-port", prefect_port),
-            "MLflow server": ("--mlflow-port", mlflow_port),
-        },
-    )
+    check_address(home)
+    ports = {"Prefect server": ("--prefect-port", prefect_port)}
+    if server_named() is None:
+        ports["MLflow server"] = ("--mlflow-port", mlflow_port)
+    _refuse_taken_ports(host, ports)
     home.ensure_writable()
     with ExitStack() as stack, stoppable(end=end_process, grace_seconds=None) as stop:
         stack.enter_context(_claimed(home, f"http://{host}:{prefect_port}/api"))
@@ -83,7 +83,8 @@ class _Session:
         self.mlflow_port = mlflow_port
         self.asked_to_stop = asked_to_stop
         self.prefect_url = f"http://{host}:{prefect_port}"
-        self.mlflow_url = f"http://{host}:{mlflow_port}"
+        server = server_named()
+        self.mlflow_url = without_password(server) if server else f"http://{host}:{mlflow_port}"
         self.environment = self._environment()
         self.api = PrefectApi(f"{self.prefect_url}/api", doors.authorization(self.environment))
         self.children = Children()
@@ -101,7 +102,7 @@ class _Session:
             "AUTOML_HOME": str(self.home.root),
             UI_VARIABLE: self.mlflow_url,
             **RUN_SETTINGS,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            **_PAGE_SETTINGS,
             "PREFECT_SERVER_API_HOST": self.host,
             "PREFECT_SERVER_API_PORT": str(self.prefect_port),
         }
@@ -114,10 +115,13 @@ class _Session:
         self.api.keep_last_missed_night()
         self.api.call_silent_runs_crashed()
         self._start_worker()
-        self._start_mlflow()
+        is_ours = server_named() is None
+        if is_ours:
+            self._start_mlflow()
         self._wait("Prefect worker", lambda: self.api.has(f"work_pools/{POOL}"))
         self._deploy()
-        self._wait("MLflow server", lambda: _get(f"{self.mlflow_url}/health"))
+        if is_ours:
+            self._wait("MLflow server", lambda: is_healthy(f"{self.mlflow_url}/health"))
 
     def watch(self) -> None:
         """Until this is to stop; start what was killed again, and raise when that does not help."""
@@ -145,16 +149,16 @@ class _Session:
 
     def say_what_next(self) -> None:
         """Print the addresses, and how to start a run."""
-        prefect = _prefect_command(self.api.url)
+        prefect = prefect_command(self.api.url)
         self.say("\n[bold]automl is up[/]")
         self.say(f"  Prefect  [link]{self.prefect_url}[/]  runs, schedules, logs")
-        self.say(f"  MLflow   [link]{self.mlflow_url}/#/experiments[/]  trials, curves, models")
+        self.say(f"  MLflow   [link]{self.mlflow_url}[/]  trials, curves, models")
         if doors.authorization(self.environment):
             self.say(
                 f"  user     {doors.USER}; Prefect's page asks for {doors.USER}:PASSWORD at once"
             )
             prefect = f'PREFECT_API_AUTH_STRING="{doors.USER}:$AUTOML_PASSWORD" {prefect}'
-        self.say("\nIn a second terminal:")
+        self.say("\nIn a second terminal, in any directory:")
         self.say(f"  {prefect} deployment run automl/mnist --watch", markup=False)
         self.say(f"  {prefect} deployment run automl/mnist --param budget_seconds=60", markup=False)
         self.say("\nCtrl-C stops everything.")
@@ -170,7 +174,10 @@ class _Session:
     def _start_mlflow(self) -> None:
         self.home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)
         command = ["mlflow", "--env-file", str(PROJECT / "mlflow" / "server.env"), "server"]
-        command += ["--backend-store-uri", f"sqlite:///{self.home.mlflow_database}"]
+        store = self.environment.get("MLFLOW_TRACKING_URI")
+        command += ["--backend-store-uri", store or f"sqlite:///{self.home.mlflow_database}"]
+        if registry := self.environment.get("MLFLOW_REGISTRY_URI"):
+            command += ["--registry-store-uri", registry]
         command += ["--artifacts-destination", str(self.home.mlflow_artifacts)]
         command += ["--host", self.host, "--port", str(self.mlflow_port)]
         names = {self.host, *doors.LOOPBACK_NAMES}
@@ -272,25 +279,3 @@ def _claimed(home: Home, api_url: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-def _prefect_command(api_url: str) -> str:
-    """`prefect`, as one types it in a second terminal in this directory to reach `api_url`."""
-    program = Path(sys.executable).with_name("prefect")
-    command = "prefect" if shutil.which("prefect") == str(program) else os.path.relpath(program)
-    settings = Path("prefect.toml")
-    found = {}
-    if settings.is_file():
-        with suppress(tomllib.TOMLDecodeError):  # then `prefect` reaches nothing there
-            found = tomllib.loads(settings.read_text(encoding="utf-8", errors="replace"))
-    reached = os.environ.get("PREFECT_API_URL") or found.get("api", {}).get("url")
-    return command if reached == api_url else f"PREFECT_API_URL={api_url} {command}"
-
-
-def _get(url: str) -> bool:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False

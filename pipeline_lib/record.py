@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -193,7 +194,9 @@ class Record:
         from pipeline_lib.tracking.patience import first_line
 
         if isinstance(error, MlflowException):
-            remedy = f"the trials are safe: `automl sync {self._run.name}` records them"
+            remedy = (
+                f"the trials are safe: `automl sync {shlex.quote(self._run.name)}` records them"
+            )
             raise AutomlError("MLflow", first_line(error), remedy=remedy) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -12,7 +11,7 @@ from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.record import Record
 from pipeline_lib.report.files import publish
 from pipeline_lib.run import Run
-from pipeline_lib.tracking import UI_VARIABLE
+from pipeline_lib.tracking.store import ui_address
 from pipeline_lib.verdict import sentence, verdict
 from tasks.stage import stage
 
@@ -29,12 +28,10 @@ def report(run: Run, findings: finish.Findings, data: SearchData, record: Record
         "verdict": sentence(run, findings.winner, findings.test, findings.untested),
         "report": str(page),
     }
-    shown = page.as_uri()
-    if server := os.environ.get(UI_VARIABLE):
+    if server := ui_address():  # Prefect's pages open no file of a disk
         found["mlflow"] = record.recorder.page(server)
-        shown = record.recorder.page(server, page.name)
         _link(found["mlflow"], "mlflow-run", f"{run.name} in MLflow")
-    _link(shown, "report", f"The report of {run.name}")
+        _link(record.recorder.page(server, page.name), "report", f"The report of {run.name}")
     return found
 
 

@@ -47,13 +47,13 @@ class Running:
 
     @property
     def mlflow_url(self):
-        return re.search(r"MLflow +(http://[^/]+)/", self.said)[1]
+        return re.search(r"MLflow +(http://[^/\s]+)", self.said)[1]
 
     def deploy_run(self, *arguments):
-        """Type that command, with more arguments, in the directory of the project."""
+        """Type that command, with more arguments, in a directory that has no settings."""
         return subprocess.run(
             ["sh", "-c", f"{self.command} {' '.join(arguments)}"],
-            cwd=PROJECT,
+            cwd=self.home.root,
             env=self.environment,
             capture_output=True,
             text=True,

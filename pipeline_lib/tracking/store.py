@@ -190,6 +190,18 @@ def _unusable(database: Path, why: str) -> HomeError:
     return HomeError("mlflow", f"cannot be used ({why})", value=str(database), remedy=remedy)
 
 
+def server_named() -> str | None:
+    """The MLflow server that `MLFLOW_TRACKING_URI` names; None where it names another store."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    return uri if urlsplit(uri).scheme in {"http", "https"} else None
+
+
+def ui_address() -> str | None:
+    """The address of the MLflow pages that show what this process records; None without any."""
+    server = os.environ.get(UI_VARIABLE) or server_named()
+    return without_password(server) if server else None
+
+
 def _quieten_mlflow() -> None:
     """Keep MLflow's notes on its own housekeeping off the terminal; warnings still show."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
+import sys
 import urllib.request
 
 import psutil
@@ -13,6 +15,7 @@ from prefect.settings.models.flows import FlowsSettings
 from running_up import free_port, has_a_trial, running_up, wait_until
 from surroundings import variables
 
+from flows.addresses import prefect_command
 from flows.prefect_api import HEARTBEAT_SECONDS, SILENCE_SECONDS
 from flows.prefect_server import answers, claim
 from flows.up import up
@@ -21,6 +24,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.sync import Begun
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
+from pipeline_lib.tracking.store import ui_address
 
 
 @pytest.fixture
@@ -70,6 +74,45 @@ def test_a_home_is_up_once(tmp_path):
     with pytest.raises(ServerError, match=r"home: is up already, got 'http://127.0.0.1:4299'"):
         up(home, prefect_port=free_port(), mlflow_port=free_port())
     os.close(held)
+
+
+def test_what_it_prints_can_be_typed_anywhere(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/opt/auto ml's/bin/python")
+    words = shlex.split(prefect_command("http://127.0.0.1:4200/api"))
+    assert words == ["PREFECT_API_URL=http://127.0.0.1:4200/api", "/opt/auto ml's/bin/prefect"]
+
+
+def test_a_server_that_is_away_is_named_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{free_port()}")
+    with pytest.raises(ServerError, match="MLFLOW_TRACKING_URI: does not answer") as raised:
+        up(Home(tmp_path / "home"), prefect_port=free_port())
+    assert "secret" not in str(raised.value)
+    assert not (tmp_path / "home").exists()
+
+
+def test_links_lead_to_the_server_that_records(monkeypatch):
+    monkeypatch.delenv("AUTOML_MLFLOW_UI", raising=False)
+    for given, shown in {
+        "": None,
+        "sqlite:///runs.db": None,
+        "http://me:secret@tracking.example:5000/": "http://tracking.example:5000",
+    }.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+        assert ui_address() == shown
+    monkeypatch.setenv("AUTOML_MLFLOW_UI", "http://127.0.0.1:5001")
+    assert ui_address() == "http://127.0.0.1:5001"
+
+
+@pytest.mark.slow
+def test_mlflows_page_shows_the_store_that_is_recorded_in(tmp_path):
+    from mlflow import MlflowClient
+
+    store = f"sqlite:///{tmp_path}/theirs.db"
+    MlflowClient(tracking_uri=store).create_experiment("automl/theirs")
+    with running_up(Home(tmp_path / "home"), MLFLOW_TRACKING_URI=store) as running:
+        query = f"{running.mlflow_url}/api/2.0/mlflow/experiments/get-by-name"
+        with urllib.request.urlopen(f"{query}?experiment_name=automl/theirs") as response:
+            assert response.status == 200
 
 
 @pytest.fixture(scope="module")
