@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication
 
 _HOST = "127.0.0.1"
+_CHANGING = ("AddBox", "Delete", "DriveFileRenameOutline", "Edit", "RateReview", "Rule")
+"""Icons of what would change a study, and of what this server has none of (notes, a chat model)."""
+_HIDDEN = ", ".join(
+    f"{element}:has(svg[data-testid={icon}Icon])"
+    for icon in _CHANGING
+    for element in ("button", "li")
+)
+_STYLE = f"<style>{_HIDDEN} {{ display: none !important }}</style></head>".encode()
 
 
 def show(home: Home, name: str | None, port: int) -> None:
@@ -68,11 +76,28 @@ def _application(directory: Path) -> WSGIApplication:
     def look(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         asked = environ.get("HTTP_HOST", "").partition(":")[0]
         if environ["REQUEST_METHOD"] in {"GET", "HEAD"} and asked in {_HOST, "localhost"}:
+            if environ["PATH_INFO"].startswith("/dashboard"):
+                return _without_changing(dashboard, environ, start)
             return dashboard(environ, start)
         start("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"automl dashboard shows a study to this machine, and changes nothing\n"]
 
     return look
+
+
+def _without_changing(
+    dashboard: WSGIApplication, environ: dict[str, Any], start: StartResponse
+) -> list[bytes]:
+    """The page without the buttons that would be refused."""
+    begun: list[Any] = []
+    page = b"".join(
+        dashboard(environ, lambda *status, **_: begun.extend(status) or (lambda _: None))
+    )
+    page = page.replace(b"</head>", _STYLE, 1)
+    status, headers = begun[:2]
+    kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    start(status, [*kept, ("Content-Length", str(len(page)))])
+    return [page]
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Container
 from copy import copy
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -32,6 +34,7 @@ TOLD = {
 }
 _RETRY = "retry_of"
 _PRIOR = "prior"
+_OBJECTIVE = "validation accuracy"  # what Optuna's own dashboard calls the value
 _IDENTITY = "identity"
 
 Queued = tuple[dict[str, Any], dict[str, int | str]]
@@ -67,6 +70,9 @@ def open_study(
     if _IDENTITY not in study.user_attrs:
         study.set_user_attr(_IDENTITY, request.identity)
     _check(study, request)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.set_metric_names([_OBJECTIVE])
     _close_interrupted(study)
     return study
 

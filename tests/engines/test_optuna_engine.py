@@ -215,6 +215,11 @@ def open_(request, sampler="random"):
     return open_study(request, chosen, make_sampler(sampler, request.seed))
 
 
+def test_the_value_of_a_study_has_a_name(request_in):
+    assert open_(request_in).metric_names == ["validation accuracy"]
+    assert open_(request_in).metric_names == ["validation accuracy"]
+
+
 def test_an_interrupted_trial_is_run_once_more_and_not_again(request_in):
     trial = open_(request_in).ask()
     book(trial, 60.0)

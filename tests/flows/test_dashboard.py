@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 from browser import DESKTOP, PHONE, browser
+from optuna.exceptions import ExperimentalWarning
 from running_up import free_port
 
 from flows.dashboard import show
@@ -20,6 +21,10 @@ from pipeline_lib.engines.optuna_journal import open_storage
 from pipeline_lib.errors import ServerError, UserError
 from pipeline_lib.home import Home
 
+CHANGING = """Array.from(document.querySelectorAll('button, li'))
+    .filter(e => e.offsetParent && /AddBox|Delete|Rename|EditIcon|RuleIcon|RateReview/.test(
+        Array.from(e.querySelectorAll('svg'), s => s.dataset.testid).join()))
+    .map(e => e.ariaLabel || e.innerText)"""
 AUTOML = Path(sys.executable).with_name("automl")
 
 
@@ -32,6 +37,8 @@ def home(tmp_path):
         directory.mkdir(parents=True)
         storage = open_storage(directory)
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        with pytest.warns(ExperimentalWarning):
+            study.set_metric_names(["validation accuracy"])
         study.optimize(lambda trial: -abs(trial.suggest_float("lr", 1e-4, 1, log=True) - 0.01), 12)
     return home
 
@@ -74,7 +81,12 @@ def test_the_latest_study_shows_and_cannot_be_changed(home, tmp_path):
             page.wait_for("document.body.innerText.includes('second')")
             here = (address, "data:", "blob:")
             assert all(asked.startswith(here) for asked in page.requests)
+            page.wait_for("document.body.textContent.includes('validation accuracy')")
             page.screenshot("dashboard-desktop", whole=False)
+            for view in ("", "/studies/0", "/studies/0/note", "/studies/0/trials?numbers=3"):
+                page.open(f"{address}/dashboard{view}", DESKTOP)
+                page.wait_for("document.querySelectorAll('button').length > 2")
+                assert page.evaluate(CHANGING) == []
             page.show_as(PHONE)
             page.screenshot("dashboard-phone", whole=False)
 
