@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -21,6 +21,7 @@ from pipeline_lib.files import write_whole
 
 if TYPE_CHECKING:
     import torch
+    from graphviz import Digraph
     from torch.autograd.graph import Node
 
 _BOOKKEEPING = ("AccumulateGrad", "Clone")  # a copy that only reorders memory is no layer
@@ -47,9 +48,18 @@ _NODE = {
 }
 _EDGE = {"color": "#6b7280", "arrowsize": "0.6"}
 _OPERATION, _PARAMETERS, _END = "#eef0f3", "#d6e6f7", "#d5f0d8"
+_FRAME = {
+    "style": "rounded",
+    "labeljust": "l",
+    "color": "#6b7280",
+    "fontname": FONT,
+    "fontsize": "12",
+    "margin": "12",
+}
 _PNG_DOTS_PER_INCH = 120
 
 _NODE_LINE = re.compile(r'\t(\d+) \[label=(?:"([^"]*)"|(\w+))(?: fillcolor=\w+)?\]\n')
+_MEMBER = re.compile(r"members\.(\d+)\.")
 _EDGE_LINE = re.compile(r"\t(\d+) -> (\d+)\n")
 
 
@@ -67,8 +77,11 @@ def draw(
     image_shape: tuple[int, int, int],
     directory: Path,
     stem: str = "architecture",
+    members: Sequence[str] = (),
 ) -> Drawing:
     """Draw what *model* does with one image of *image_shape* (C, H, W), in evaluation mode.
+
+    The *members* of an ensemble are framed, each with its name.
 
     Writes `directory/stem.{pdf,svg,png}`, each whole or not at all; the same network gives the
     same bytes on the same machine. *model* stays as it is.
@@ -77,7 +90,7 @@ def draw(
         UserError: There is no program to draw with, or it refused.
     """
     dot = find_dot()
-    source = _dot_source(_trace(model, image_shape), stem)
+    source = _dot_source(_trace(model, image_shape), stem, members)
     svg = svg_of(dot, source)
     png = render(dot, source, "-Tpng", f"-Gdpi={_PNG_DOTS_PER_INCH}")
     pdf = pdf_from_svg(svg)
@@ -158,27 +171,69 @@ def _allow_distutils() -> Iterator[None]:
         yield
 
 
-def _dot_source(trace: _Trace, name: str) -> str:
+def _dot_source(trace: _Trace, name: str, members: Sequence[str]) -> str:
     from graphviz import Digraph
 
     computed = _from_image_to_output(trace)
     numbers = {node: f"n{number}" for number, node in enumerate(computed)}
     graph = Digraph(name, graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
-    for node, number in numbers.items():
-        colour = _END if node in (trace.image, trace.output) else _OPERATION
-        graph.node(number, _label(trace, node), fillcolor=colour)
+    member_of = _members(trace, computed)
+    boxes = _parameters_by_users(trace, computed)
+    for place in (None, *range(len(members))):
+        part = graph if place is None else _frame(place, members[place])
+        for node in computed:
+            if member_of[node] == place:
+                colour = _END if node in (trace.image, trace.output) else _OPERATION
+                part.node(numbers[node], _label(trace, node), fillcolor=colour)
+        for users, parameters in boxes.items():
+            if member_of[users[0]] == place:
+                _add_parameters(part, [numbers[user] for user in users], trace, parameters)
+        if part is not graph:
+            graph.subgraph(part)
     for node, number in numbers.items():
         for source in trace.sources(node):
             if not trace.is_parameter(source):
                 graph.edge(numbers[source], number, weight="8")
-    for users, parameters in _parameters_by_users(trace, computed).items():
-        box = "p" + "_".join(numbers[user] for user in users)
-        with graph.subgraph(graph_attr={"rank": "same"}) as beside:
-            beside.node(box, _parameter_lines(trace, parameters), fillcolor=_PARAMETERS)
-            beside.edge(box, numbers[users[0]])
-        for user in users[1:]:
-            graph.edge(box, numbers[user])
     return str(graph.source)
+
+
+def _frame(place: int, title: str) -> Digraph:
+    from graphviz import Digraph
+
+    return Digraph(f"cluster_{place}", graph_attr={"label": title, **_FRAME})
+
+
+def _add_parameters(part: Digraph, users: list[str], trace: _Trace, parameters: list[str]) -> None:
+    """One box of parameters beside the first operation that uses them."""
+    from graphviz import Digraph
+
+    box = "p" + "_".join(users)
+    beside = Digraph(graph_attr={"rank": "same"})
+    beside.node(box, _parameter_lines(trace, parameters), fillcolor=_PARAMETERS)
+    beside.edge(box, users[0])
+    part.subgraph(beside)
+    for user in users[1:]:
+        part.edge(box, user)
+
+
+def _members(trace: _Trace, computed: list[str]) -> dict[str, int | None]:
+    """By node, which member of an ensemble it belongs to; None where it is of none or of several.
+
+    Known of what uses a member's parameters; what computes with that, or only for it, follows.
+    """
+    places: dict[str, set[int]] = {}
+    takers: dict[str, set[int]] = {}
+    for node in computed:
+        sources = trace.sources(node)
+        own = [_MEMBER.match(trace.labels[each]) for each in sources if trace.is_parameter(each)]
+        places[node] = {int(match[1]) for match in own if match}
+        places[node].update(*(places.get(each, set()) for each in sources))
+    for node in reversed(computed):
+        if not places[node] and node != trace.image:
+            places[node] = takers.get(node, set())
+        for source in trace.sources(node):
+            takers.setdefault(source, set()).update(places[node])
+    return {node: min(found) if len(found) == 1 else None for node, found in places.items()}
 
 
 def _from_image_to_output(trace: _Trace) -> list[str]:
@@ -216,7 +271,7 @@ def _label(trace: _Trace, node: str) -> str:
 
 def _parameter_lines(trace: _Trace, parameters: list[str]) -> str:
     named = sorted((_tensor(trace.labels[each]) for each in parameters), key=lambda it: -len(it[1]))
-    return "".join(f"{name}   {_times(shape)}\\l" for name, shape in named)
+    return "".join(f"{_MEMBER.sub('', name)}   {_times(shape)}\\l" for name, shape in named)
 
 
 def _operation(label: str) -> str:

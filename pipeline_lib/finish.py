@@ -152,10 +152,12 @@ def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Dr
 
     assert winner.model is not None
     network = load_model(winner.model)
+    shares = winner.configuration if winner.engine == ENSEMBLE else {}
+    members = [f"{name}, weight {share:.2f}" for name, share in shares.items()]
     files = [write_whole(run.directory / "architecture.txt", f"{network}\n")]
     drawing = None
     try:
-        drawing = draw(network, data.shape, run.directory)
+        drawing = draw(network, data.shape, run.directory, members=members)
         files += [drawing.pdf, drawing.svg, drawing.png]
     except UserError as error:
         _log.warning("%s: the run goes on without a diagram", error)

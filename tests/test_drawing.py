@@ -25,6 +25,7 @@ from pipeline_lib.drawing import draw
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import captured
+from pipeline_lib.models.ensemble import Ensemble
 from pipeline_lib.run import Run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,6 +101,38 @@ def parameter_lines(model: nn.Module) -> set[tuple[str, str]]:
         (name, " × ".join(map(str, parameter.shape)))
         for name, parameter in model.named_parameters()
     }
+
+
+def test_the_members_of_an_ensemble_are_framed_by_name(tmp_path):
+    network = Ensemble([ConvNet(), ConvNet()], [0.75, 0.25], [1.0, 1.3])
+    names = ["optuna-0041, weight 0.75", "autopytorch-0007, weight 0.25"]
+    svg = draw(network, IMAGE_SHAPE, tmp_path, members=names).svg
+    root = ET.fromstring(svg.read_text())
+    frames = [g for g in root.iter(f"{SVG}g") if g.get("class") == "cluster"]
+    titles = ["".join(text.itertext()) for g in frames for text in g.iter(f"{SVG}text")]
+    assert titles == names
+    boxes = [box(frame) for frame in frames]
+    inside = [sum(within(box(node), frame) for node in nodes(root)) for frame in boxes]
+    assert inside[0] == inside[1] > 10
+    alone = draw(network, IMAGE_SHAPE, tmp_path / "alone").svg.read_text()
+    assert "cluster" not in alone
+
+
+def box(group):
+    """Left, top, right and bottom of what a group draws first."""
+    shape = next(each for each in group if each.get("points") or each.get("d"))
+    numbers = [float(n) for n in re.findall(r"-?[\d.]+", shape.get("points") or shape.get("d"))]
+    xs, ys = numbers[::2], numbers[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def within(one, other):
+    left, top, right, bottom = other
+    return left <= one[0] and top <= one[1] and one[2] <= right and one[3] <= bottom
+
+
+def nodes(root):
+    return [g for g in root.iter(f"{SVG}g") if g.get("class") == "node"]
 
 
 def drawn_parameters(svg: Path) -> set[tuple[str, str]]:
