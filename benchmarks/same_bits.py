@@ -75,10 +75,8 @@ def _differences(before: Any, now: Any, where: str) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted(before.keys() | now.keys()):
             yield from _differences(before.get(key), now.get(key), f"{where}.{key}")
-    elif isinstance(before, list) and isinstance(now, list):
-        if len(before) != len(now):
-            yield f"{where}: {len(before)} became {len(now)}"
-        for place, pair in enumerate(zip(before, now, strict=False)):
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, pair in enumerate(zip(before, now, strict=True)):
             yield from _differences(*pair, f"{where}[{place}]")
     elif before != now:
         yield f"{where}: {before!r} became {now!r}"

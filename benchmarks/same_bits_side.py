@@ -27,8 +27,6 @@ from pipeline_lib.home import Home  # noqa: E402
 from pipeline_lib.run import Run  # noqa: E402
 from pipeline_lib.selection.ensemble import add_ensemble  # noqa: E402
 from pipeline_lib.selection.folds import compare_finalists  # noqa: E402
-from pipeline_lib.training import workers  # noqa: E402
-from pipeline_lib.training.device import Device  # noqa: E402
 from pipeline_lib.trial import Trial  # noqa: E402
 
 _HOURS = 4 * 3600.0
@@ -60,7 +58,6 @@ def main() -> None:
     home.root.mkdir()
     home.engines.symlink_to(shared.engines)
     data = prepare_small(prepare("mnist", shared, progress=print), home)
-    workers._choose_device = Device  # float32: bfloat16 is chosen by how fast it is just now
     found = {}
     for name, fields in CASES.items():
         if only in name:

@@ -1,4 +1,4 @@
-"""What a classifier is worth on pictures that are a little off."""
+"""Robustness: the accuracy of a classifier on perturbed images."""
 
 from __future__ import annotations
 

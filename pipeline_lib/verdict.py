@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline_lib.run import Run
 
 _TOP = 5
-_ALONE = "There was nothing to compare the winner with."
+_ALONE = "There was no other model to compare the winner with."
 
 
 def sentence(run: Run, winner: Trial, test: TestResult | None, untested: str) -> str:
@@ -31,8 +31,8 @@ def sentence(run: Run, winner: Trial, test: TestResult | None, untested: str) ->
     return (
         f"{called(winner)} wins on {run.config.dataset} with "
         f"{test.accuracy:.2%} test accuracy (95% CI {low:.2%} to {high:.2%}, "
-        f"{test.size:,} images, reading {test.reading} of this test set); "
-        f"{winner.val_accuracy:.2%} on validation, {winner.parameters:,} parameters."
+        f"{test.size:,} images, test-set evaluation {test.reading}); "
+        f"{winner.val_accuracy:.2%} validation accuracy, {winner.parameters:,} parameters."
     )
 
 
@@ -51,12 +51,12 @@ def verdict(run: Run, findings: Findings) -> str:
         standing(findings),
         "### Leaderboard",
         _table(
-            compare.SHOWN,
-            [(*row.values(),) for row in compare.shown(compare.leaderboard(trials).head(_TOP))],
+            ("rank", "trial", "stage", "state", "validation", "parameters", "seconds"),
+            [_row(rank, trial) for rank, trial in enumerate(_ranked(trials)[:_TOP], start=1)],
         ),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(run, trials)),
-        "### Comparisons on validation",
+        "### Comparisons on validation images",
         "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
         *_ensemble_parts(run),
         "### Hyperparameters of the winner",
@@ -70,11 +70,15 @@ def verdict(run: Run, findings: Findings) -> str:
 def standing(findings: Findings) -> str:
     """Whether the winner is champion, in one sentence."""
     registered = findings.registration
+    version, before = registered.version, findings.contest.champion
+    if registered.model and before is None:
+        return f"Version {version} is registered as champion (first model)."
     if registered.model:
-        return f"Version {registered.version} is the champion: {registered.why}."
-    before = findings.contest.champion
-    kept = f"the champion stays version {before.version}" if before else "there is no champion"
-    return f"Version {registered.version} is a challenger, {kept}: {registered.why}."
+        return f"Version {version} is registered as champion: {registered.why}."
+    kept = f"version {before.version} stays champion" if before else "there is no champion"
+    return (
+        f"Version {version} is registered as challenger, not promoted ({kept}): {registered.why}."
+    )
 
 
 def count_lines(run: Run, trials: list[Trial]) -> list[str]:
@@ -103,6 +107,24 @@ def _test_parts(test: TestResult) -> list[str]:
     if perturbed:
         parts.append(_table(("test images", "accuracy"), perturbed))
     return parts
+
+
+def _ranked(trials: list[Trial]) -> list[Trial]:
+    by_key = {(trial.engine, trial.number): trial for trial in trials}
+    frame = compare.leaderboard(trials)
+    return [by_key[key] for key in zip(frame["engine"], frame["trial"], strict=True)]
+
+
+def _row(rank: int, trial: Trial) -> tuple[str, ...]:
+    return (
+        str(rank),
+        f"{trial.engine} #{trial.number}",
+        trial.stage,
+        str(trial.state),
+        f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "–",
+        f"{trial.parameters:,}" if trial.parameters is not None else "–",
+        f"{trial.seconds:.1f}",
+    )
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ from pipeline_lib.report.charts import (
     reliability,
     rung_flow,
 )
+from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import Chart
+from pipeline_lib.report.hyperparameters import shortened
 from pipeline_lib.selection.compare import leaderboard
 from pipeline_lib.trial import ENDED, ENSEMBLE, Trial
 
@@ -58,13 +60,14 @@ def build_report(data: ReportData) -> str:
             studied=[engine for engine in engines if charts[engine]],
             figures=figures,
             board=board(data.trials),
+            shared=[(engine, _shared(data.trials, engine)) for engine in engines],
             front=front[:FRONT_SHOWN],
             front_size=len(front),
             engines=engines,
             costs=[cost(data, engine) for engine in engines if engine != ENSEMBLE],
             reasons=reasons(data.trials),
             command=command(data),
-            worst=_most_mistaken(data.test.confusion) if data.test else 0,
+            mistakes=_mistakes(data),
             svg=svg,
             svg_width=width,
             plotly=_packed_plotly(),
@@ -73,26 +76,39 @@ def build_report(data: ReportData) -> str:
 
 
 def board(trials: tuple[Trial, ...]) -> list[dict[str, Any]]:
-    """The leaderboard's rows for people, `configuration` as one text."""
+    """The leaderboard's rows for people, each `configuration` what is not the same in all."""
     frame: pd.DataFrame = leaderboard(trials)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     by_key = {(trial.engine, trial.number): trial for trial in trials}
+    shared = {engine: dict(_shared(trials, engine)) for engine in engines_of(trials)}
     for row in rows:
-        configuration = by_key[row["engine"], row["trial"]].configuration
-        row["configuration"] = [(name, short(value)) for name, value in configuration.items()]
+        named = _named(by_key[row["engine"], row["trial"]])
+        row["configuration"] = [each for each in named if each[0] not in shared[row["engine"]]]
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+def _named(trial: Trial) -> list[tuple[str, str]]:
+    """A trial's hyperparameters by their short names."""
+    names = trial.configuration
+    return [(shortened(name, names), short(value)) for name, value in names.items()]
+
+
+def _shared(trials: Sequence[Trial], engine: str) -> list[tuple[str, str]]:
+    """What all trials of an engine have in common, where there are some to compare."""
+    first, *others = [_named(trial) for trial in trials if trial.engine == engine]
+    same = set(first).intersection(*others) if len(others) > 1 else set()
+    return [each for each in first if each in same]
+
+
 def cost(data: ReportData, engine: str) -> dict[str, Any]:
-    """What one engine spent: wall seconds, training seconds (one thread each), trials by state."""
+    """What one engine spent: its trials by state, their seconds and the samples they saw."""
     own = [trial for trial in data.trials if trial.engine == engine]
     states = Counter(trial.state for trial in own)
     return {
         "engine": engine,
         "trials": len(own),
         **{str(state): states[state] for state in ENDED},
-        "wall": max(t.started + t.seconds for t in own) - min(t.started for t in own),
-        "cpu": sum(rung.seconds for trial in own for rung in trial.rungs),
+        "seconds": sum(trial.seconds for trial in own),
         "samples": sum(rung.samples for trial in own for rung in trial.rungs),
     }
 
@@ -166,8 +182,10 @@ def _thousands(number: float | None) -> str:
 def _charts(data: ReportData, engines: list[str]) -> dict[str, list[Chart]]:
     """Charts by the part of the page they stand in."""
     calibration = data.test.calibration if data.test else None
+    curves = learning_curves(data.trials)
     return {
         "time": [accuracy_over_time(data.trials)],
+        "curves": [curves] if curves else [],
         "pareto": accuracy_against_cost(data.trials, data.latency),
         "rungs": [rung_flow(data.trials)],
         "calibration": [reliability(calibration)] if calibration else [],
@@ -188,8 +206,11 @@ def _inline_svg(document: str) -> tuple[str, float]:
     return Markup(element), float(size[2]) if size else 400.0
 
 
-def _most_mistaken(confusion: tuple[tuple[int, ...], ...]) -> int:
-    return max(n for true, row in enumerate(confusion) for at, n in enumerate(row) if at != true)
+def _mistakes(data: ReportData) -> dict[str, int]:
+    """How many test images the winner got wrong, and how many of one true and predicted class."""
+    confusion = data.test.confusion if data.test else ()
+    wrong = [n for true, row in enumerate(confusion) for at, n in enumerate(row) if at != true]
+    return {"all": sum(wrong), "most": max([1, *wrong])}
 
 
 @lru_cache(1)

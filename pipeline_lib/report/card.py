@@ -15,15 +15,15 @@ def build_card(data: ReportData) -> str:
         f"---\n{_front_matter(data)}---",
         f"# {data.config.dataset}: {data.winner.label}",
         data.verdict,
-        "## What it is for",
+        "## Intended use",
         f"An image classifier for {data.title}: {_shape(data)} with {data.classes} "
-        "classes. It was found by an automated search and knows nothing but that data set: "
-        "pictures cropped, centred or lit otherwise are outside of what was measured.",
-        "## How well it does",
+        "classes. It was found by an automated search and trained on that data set alone: images "
+        "cropped, centred or lit otherwise are outside what was measured.",
+        "## Evaluation",
         _evaluation(data),
-        "## How it was made",
+        "## Training",
         _training(data),
-        "## How to use it",
+        "## Usage",
         _use(data),
     ]
     if data.statistics.sentences:
@@ -77,14 +77,14 @@ def _evaluation(data: ReportData) -> str:
     test, validation = data.test, percent(data.winner.val_accuracy or 0.0, 2)
     if test is None:
         return (
-            f"Validation accuracy {validation}, by which it was chosen. It was not measured on the "
+            f"Validation accuracy {validation}, the selection metric. It was not measured on the "
             f"test set: {data.untested}."
         )
     low, high = test.interval
     reading = (
-        "It was the first reading of this test set."
+        "It was the first evaluation on this test set."
         if test.reading == 1
-        else f"It was reading {test.reading} of this test set: the figure is no longer untouched."
+        else f"It was evaluation {test.reading} on this test set, which is no longer untouched."
     )
     rows = [
         f"| {c.name} | {c.support:,} | {percent(c.precision, 2)} | {percent(c.recall, 2)} "
@@ -93,9 +93,9 @@ def _evaluation(data: ReportData) -> str:
     ]
     return "\n".join(
         [
-            f"Test accuracy {percent(test.accuracy, 2)}, 95 % interval {percent(low, 2)} to "
+            f"Test accuracy {percent(test.accuracy, 2)}, 95% CI {percent(low, 2)} to "
             f"{percent(high, 2)} (Wilson, {test.size:,} images). {reading} Validation accuracy "
-            f"{validation}, by which it was chosen.",
+            f"{validation}, the selection metric.",
             "",
             "| class | images | precision | recall | F1 |",
             "|---|---:|---:|---:|---:|",

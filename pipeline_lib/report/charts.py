@@ -37,7 +37,7 @@ _LOOKS = (  # of the engines, told apart without colour too
 )
 _CLIMBED = "climbed"
 _FATES = (
-    (_CLIMBED, "climbed on", ACCENT),
+    (_CLIMBED, "promoted to the next rung", ACCENT),
     (str(TrialState.COMPLETE), "complete here", "@accent-soft"),
     (str(TrialState.PRUNED), "pruned here", FAINT),
     (str(TrialState.STOPPED), "out of time here", MUTED),
@@ -74,7 +74,7 @@ def accuracy_over_time(trials: Sequence[Trial]) -> Chart:
         traces.append({**drawn, **best, "line": line, "hoverinfo": "skip"})
         said.append(f"{engine} reached {percent(1 - min(errors), 2)}")
     axis = accuracy_axis(trial.val_accuracy or 0.0 for trial in measured)
-    x_axis = {"title": {"text": unit}, "rangemode": "tozero"}
+    x_axis = {"title": {"text": f"{unit} since the first trial began"}, "rangemode": "tozero"}
     summary = f"Validation accuracy of {len(measured)} trials over {seconds:,.0f} seconds"
     return Chart(
         "time",
@@ -183,7 +183,7 @@ def rung_flow(trials: Sequence[Trial]) -> Chart:
     reached = ", ".join(f"{name}: {total}" for name, total in zip(names, totals, strict=True))
     return Chart(
         "rungs",
-        "Rung flow",
+        "Successive halving",
         f"Trials at each rung. {reached}.",
         {
             "data": traces,
@@ -196,7 +196,8 @@ def rung_flow(trials: Sequence[Trial]) -> Chart:
             },
         },
         height=150 + 34 * len(order),
-        note="A rung is one complete short training; a trial climbs while it is among the best.",
+        note="A rung is one complete training at one fidelity; its best trials are trained at the "
+        "next one.",
     )
 
 
@@ -214,7 +215,7 @@ def _fates(trials: Sequence[Trial]) -> dict[tuple[str, int], Counter[str]]:
 
 
 def reliability(calibration: Calibration) -> Chart:
-    """How often the model is right by how sure it is, as it is and temperature-scaled."""
+    """Accuracy by confidence, uncalibrated and temperature-scaled."""
     scaled = f"at temperature {calibration.temperature:.2f}"
     ideal: Figure = {
         "type": "scatter",
@@ -227,12 +228,12 @@ def reliability(calibration: Calibration) -> Chart:
     }
     traces = [
         ideal,
-        _reliability_line("as it is", calibration.bins, MUTED, "dot"),
+        _reliability_line("uncalibrated", calibration.bins, MUTED, "dot"),
         _reliability_line(scaled, calibration.bins_scaled, ACCENT, "solid"),
     ]
     axes = {
         f"{letter}axis": {"range": [0, 1.03], "tickformat": ".0%", "title": {"text": title}}
-        for letter, title in (("x", "confidence"), ("y", "share that is right"))
+        for letter, title in (("x", "confidence"), ("y", "accuracy"))
     }
     figure = {"data": traces, "layout": axes}
     return Chart("reliability", "Reliability", calibration.sentence(), figure, 340, small=True)
@@ -247,7 +248,7 @@ def _reliability_line(name: str, bins: Sequence[Bin], colour: str, dash: str) ->
         "x": [each.confidence for each in filled],
         "y": [each.accuracy for each in filled],
         "text": [f"{each.count:,} images" for each in filled],
-        "hovertemplate": "%{text}: %{x:.1%} sure, %{y:.1%} right<extra></extra>",
+        "hovertemplate": "%{text}: confidence %{x:.1%}, accuracy %{y:.1%}<extra></extra>",
         "line": {"color": colour, "dash": dash},
         "marker": {"color": colour, "size": 6},
     }

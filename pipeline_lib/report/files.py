@@ -21,6 +21,7 @@ from pipeline_lib.engines import make_engine
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.evaluation import TestResult, read_figures
 from pipeline_lib.files import write_whole
+from pipeline_lib.formats import p_value
 from pipeline_lib.home import Home
 from pipeline_lib.ledger import figures, readings
 from pipeline_lib.options import choice
@@ -36,6 +37,7 @@ from pipeline_lib.trial import Trial
 if TYPE_CHECKING:
     from pipeline_lib.finish import Findings
     from pipeline_lib.record import Record
+    from pipeline_lib.selection.contest import Contest
 
 SUMMARY, TEST = "summary.json", "test.json"
 REPORT, CARD = "report.html", "README.md"
@@ -53,7 +55,7 @@ def keep(run: Run, findings: Findings, data: SearchData) -> Path:
         "winner": [winner.engine, winner.number],
         "model": f"models:/{model_name(data.dataset)}/{findings.registration.version}",
         "standing": verdict.standing(findings),
-        "statistics": asdict(_statistics(findings)),
+        "statistics": asdict(statistics_of(findings.contest)),
         "spaces": _spaces(run, {trial.engine for trial in trials}),
         "latency": _latencies(trials, data.shape),
         "environment": environment_tags(run.config.seed),
@@ -193,21 +195,21 @@ def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
     return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
 
 
-def _statistics(findings: Findings) -> Section:
-    contest = findings.contest
+def statistics_of(contest: Contest) -> Section:
+    """Which model is shown to be better: a sentence and a row for each pair."""
     rows = tuple(
         (
             f"{c.a} and {c.b}",
             f"{100 * c.difference:+.2f}",
             f"{100 * c.interval[0]:+.2f} to {100 * c.interval[1]:+.2f}",
-            f"{c.p:.4f}",
-            f"{c.adjusted_p:.4f}",
+            p_value(c.p).removeprefix("p ").removeprefix("= "),
+            p_value(c.adjusted_p).removeprefix("p ").removeprefix("= "),
             f"{100 * c.detectable:.2f}",
         )
         for c in contest.comparisons
     )
-    head = ("models", "difference", "95 % interval", "p", "p, Holm", "can be seen from")
-    caption = f"Paired on the same {contest.size:,} validation images; differences in points"
+    head = ("models", "difference", "95% CI", "p", "p (Holm)", "minimum detectable difference")
+    caption = f"Paired on {contest.size:,} validation images; differences in percentage points"
     ended = tuple(each if each.endswith(".") else f"{each}." for each in contest.sentences())
     return Section(ended, (Table(caption, head, rows),) if rows else ())
 
@@ -219,10 +221,10 @@ def _ensemble(run: Run) -> Section:
     rows = tuple(
         (m.title, f"{m.weight:.0%}", f"{m.alone:.2%}", f"{m.joined:.2%}") for m in ensemble.members
     )
-    head = ("member", "weight", "validation alone", "together, once it joined")
-    reached = f"{ensemble.trial.title}: {ensemble.trial.val_accuracy:.2%} on validation images, "
-    how = "the weighted mean of its members’ probabilities."
-    return Section((reached + how,), (Table("In the order in which they joined", head, rows),))
+    head = ("member", "weight", "validation accuracy alone", "of the ensemble up to it")
+    reached = f"{ensemble.trial.title}: {ensemble.trial.val_accuracy:.2%} validation accuracy, "
+    how = "from the weighted average of the members’ probabilities."
+    return Section((reached + how,), (Table("In the order of selection", head, rows),))
 
 
 def _section(fields: Mapping[str, Any]) -> Section:

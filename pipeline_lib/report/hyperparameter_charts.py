@@ -30,24 +30,28 @@ from pipeline_lib.report.hyperparameters import (
 from pipeline_lib.trial import Trial, number
 
 _FEWEST = 8  # trials below which importance is noise
-_MOST_AXES = 12
+_LEAST = 3  # and below which there is nothing to see
+_MOST_AXES, _AXES_OF_FEW = 12, 6
+_ROOM = 40  # characters that the labels of a small chart have together
+_LONGEST_TICK = 10  # characters between two parallel axes
 _AXIS_WIDTH = 64  # CSS pixels between parallel axes, at least
 _GOLDEN = (math.sqrt(5) - 1) / 2  # whose multiples fill the unit interval evenly
 _GROUPS = ((0.5, FAINT, "lower half"), (0.9, MUTED, "upper half"), (1.0, ACCENT, "best tenth"))
 
 
 def charts(engine: str, trials: Sequence[Trial]) -> list[Chart]:
-    """Importance, parallel coordinates and slices of one engine; none with too few trials."""
+    """Importance, parallel coordinates and slices of one engine; of a few trials the last two."""
     samples, found = comparable([trial for trial in trials if trial.engine == engine])
     varied = hyperparameters([trial for trial, _ in found])
-    if len(found) < _FEWEST or not varied:
+    if len(found) < _LEAST or not varied:
         return []
     accuracies = [accuracy for _, accuracy in found]
-    importance = importances(varied, accuracies)
-    ordered = sorted(varied, key=lambda h: -importance.get(h.name, 0.0))[:_MOST_AXES]
-    where = f"{len(found)} trials of {engine} at {samples:,} samples"
+    importance = importances(varied, accuracies) if len(found) >= _FEWEST else {}
+    most = _MOST_AXES if importance else _AXES_OF_FEW
+    ordered = sorted(varied, key=lambda h: -importance.get(h.name, 0.0))[:most]
+    where = f"{len(found)} trials of {engine}, each after {samples:,} samples"
     return [
-        _importance_chart(engine, importance, where),
+        *([_importance_chart(engine, importance, where)] if importance else []),
         _parallel_chart(engine, ordered, accuracies, where),
         *(_slice_chart(engine, each, found) for each in ordered),
     ]
@@ -70,19 +74,24 @@ def _importance_chart(engine: str, importance: dict[str, float], where: str) -> 
     return Chart(
         f"importance-{engine}",
         f"Importance, {engine}",
-        f"What matters most among {where}: {top or 'nothing stands out'}.",
+        f"Importance, {where}: {top or 'nothing stands out'}.",
         {
             "data": [bars],
             "layout": {
                 "bargap": 0.4,
-                "xaxis": {"visible": False},
+                "xaxis": {
+                    "title": {"text": "share of importance"},
+                    "tickformat": ".0%",
+                    "rangemode": "tozero",
+                    "nticks": 5,
+                },
                 "yaxis": {"automargin": True, "showgrid": False},
                 "showlegend": False,
-                "margin": {"r": 48, "b": 12, "t": 12},
+                "margin": {"r": 48, "b": 48, "t": 12},
             },
         },
-        height=40 + 28 * max(len(ranked), 2),
-        note=f"PED-ANOVA over {where}: what tells the best tenth from the rest.",
+        height=84 + 28 * max(len(ranked), 2),
+        note=f"PED-ANOVA, {where}: what tells the best tenth from the rest.",
     )
 
 
@@ -95,20 +104,23 @@ def _parallel_chart(
         [column[index] for column in columns]
         for index in sorted(range(len(accuracies)), key=lambda index: accuracies[index])
     ]
-    ends = [0, *(round(upto * len(lines)) for upto, _, _ in _GROUPS)]
+    upto = [round(share * len(lines)) for share, _, _ in _GROUPS]
+    ends = [0, upto[0], min(upto[1], len(lines) - 1), len(lines)]  # one at least is the best
     traces = [
-        _line_group(lines[begin:end], colour, name)
+        _line_group(lines[begin:end], colour, name if len(lines) >= _FEWEST else name.split()[0])
         for begin, end, (_, colour, name) in zip(ends, ends[1:], _GROUPS, strict=False)
+        if end > begin
     ]
     return Chart(
         f"parallel-{engine}",
         f"Parallel coordinates, {engine}",
-        f"One line for each of {where}, across {len(axes)} hyperparameters; "
-        "the best tenth is drawn on top.",
+        f"A line a trial, {where}, across {len(axes)} hyperparameters; the best are drawn on top.",
         {"data": traces, "layout": _parallel_layout(axes)},
         height=470,
         least_width=_AXIS_WIDTH * len(axes),
-        note=f"{where}, most important from the left.",
+        note=f"{where[0].upper()}{where[1:]}, the most important hyperparameter on the left."
+        if len(lines) >= _FEWEST
+        else f"{where[0].upper()}{where[1:]}: too few to say which hyperparameter matters.",
     )
 
 
@@ -169,7 +181,7 @@ def _slice_chart(engine: str, axis: Hyperparameter, found: Sequence[tuple[Trial,
         "y": [error(accuracy) for _, _, accuracy in having],
         "text": [f"#{t.number}<br>{short(v)}: {percent(a, 2)}" for v, t, a in having],
         "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": ACCENT, "size": 5, "opacity": 0.45},
+        "marker": _marker(len(having)),
     }
     best = max(having, key=lambda each: each[2])[0]
     return Chart(
@@ -179,15 +191,21 @@ def _slice_chart(engine: str, axis: Hyperparameter, found: Sequence[tuple[Trial,
         {
             "data": [points],
             "layout": {
-                "xaxis": x_axis,
-                "yaxis": accuracy_axis((accuracy for _, accuracy in found), title=""),
+                "xaxis": {**x_axis, "title": {"text": axis.name, "font": {"size": 12}}},
+                "yaxis": accuracy_axis((accuracy for _, accuracy in found)),
                 "showlegend": False,
-                "margin": {"l": 56, "r": 8, "t": 8, "b": 32},
+                "margin": {"l": 64, "r": 8, "t": 8, "b": 48},
             },
         },
-        height=210,
+        height=240,
         small=True,
     )
+
+
+def _marker(count: int) -> Figure:
+    """Few points stand out; of many, the bundles do."""
+    few = count < 5 * _FEWEST
+    return {"color": ACCENT, "size": 8 if few else 5, "opacity": 0.8 if few else 0.45}
 
 
 def _spread(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float], Figure]:
@@ -196,7 +214,7 @@ def _spread(axis: Hyperparameter, values: Sequence[object]) -> tuple[list[float]
     shifts = _shifts(len(values))
     return [places[v] + 0.18 * shift for v, shift in zip(values, shifts, strict=True)], {
         "tickvals": list(places.values()),
-        "ticktext": [short(choice) for choice in places],
+        "ticktext": [_cut(short(choice), max(4, _ROOM // len(places))) for choice in places],
         "range": [-0.5, len(places) - 0.5],
         "tickangle": 0,
         "showgrid": False,
@@ -239,10 +257,14 @@ def _positions(axis: Hyperparameter) -> list[float | None]:
     ]
 
 
+def _cut(text: str, longest: int = _LONGEST_TICK) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _ticks(axis: Hyperparameter) -> list[tuple[float, str]]:
     choices = axis.choices
     if axis.kind == "category":
-        return [(_position(axis, value) or 0.0, short(value)) for value in choices]
+        return [(_position(axis, value) or 0.0, _cut(short(value))) for value in choices]
     low, high = number(choices[0]), number(choices[-1])
     middle = math.sqrt(low * high) if axis.kind == "log" else (low + high) / 2
     return [(0.0, rounded(low)), (0.5, rounded(middle)), (1.0, rounded(high))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ ABSENT = "—"
 """The value of a hyperparameter that a trial does not have."""
 
 _LOG_FROM = 20.0  # highest ÷ lowest value from which an axis may be logarithmic
-_FEW_NUMBERS = 6  # different numbers up to which they are choices
+_FEW_NUMBERS = 6  # different numbers up to which they are choices, unless hardly one repeats
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,22 @@ def hyperparameters(trials: Sequence[Trial]) -> list[Hyperparameter]:
         values = tuple(trial.configuration.get(name, ABSENT) for trial in trials)
         present = {value for value in values if value != ABSENT}
         if len(present) > 1:
-            found.append(Hyperparameter(_shortened(name, names), values, _kind(present)))
+            found.append(Hyperparameter(shortened(name, names), values, _kind(values)))
     return found
 
 
-def _shortened(name: str, names: Iterable[str]) -> str:
+def shortened(name: str, names: Iterable[str]) -> str:
     """`lr` of `optimizer:SGDOptimizer:lr`, unless another one ends alike."""
-    parts = name.split(":")
-    others = [other.split(":") for other in names if other != name]
+    parts = _parts(name)
+    others = [_parts(other) for other in names if other != name]
     for length in range(1, len(parts)):
         if not any(other[-length:] == parts[-length:] for other in others):
             return ":".join(parts[-length:])
-    return name
+    return ":".join(parts)
+
+
+def _parts(name: str) -> list[str]:
+    return name.removesuffix(":__choice__").split(":")  # ConfigSpace's word for which of several
 
 
 def importances(varied: Sequence[Hyperparameter], accuracies: Sequence[float]) -> dict[str, float]:
@@ -103,9 +107,12 @@ def importances(varied: Sequence[Hyperparameter], accuracies: Sequence[float]) -
     return {name: float(share) for name, share in found.items()}
 
 
-def _kind(present: Collection[object]) -> str:
+def _kind(values: Sequence[object]) -> str:
+    given = [value for value in values if value != ABSENT]
+    present = set(given)
     numbers = [number(value) for value in present if _is_number(value)]
-    if len(numbers) < len(present) or len(numbers) <= _FEW_NUMBERS:
+    drawn = any(isinstance(value, float) for value in present) and len(present) > len(given) / 2
+    if len(numbers) < len(present) or (len(numbers) <= _FEW_NUMBERS and not drawn):
         return "category"
     low, high, middle = min(numbers), max(numbers), statistics.median(numbers)
     if low <= 0 or high / low < _LOG_FROM:

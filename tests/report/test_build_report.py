@@ -14,11 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import report_data
 
-from pipeline_lib.report import Section, Table, build_card, build_report
-from pipeline_lib.report.build import duration
-from pipeline_lib.report.charts import accuracy_over_time, pareto_front, rung_flow
+from pipeline_lib.report import Section, Table, build_card, build_report, files
+from pipeline_lib.report.build import board, cost, duration
+from pipeline_lib.report.charts import (
+    accuracy_against_cost,
+    accuracy_over_time,
+    pareto_front,
+    rung_flow,
+)
+from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import log_axis
+from pipeline_lib.report.hyperparameter_charts import charts as hyperparameter_charts
 from pipeline_lib.report.hyperparameters import comparable, hyperparameters, importances
+from pipeline_lib.selection.contest import Contest
+from pipeline_lib.selection.statistics import Comparison
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 SECTIONS = [
@@ -154,6 +163,74 @@ def test_the_front_is_what_nobody_beats(costs: list[tuple[int, int, int]]) -> No
     assert accuracies == sorted(accuracies, reverse=True)
 
 
+def test_no_p_value_is_written_as_zero() -> None:
+    certain = Comparison("Optuna #1", "Optuna #2", 0.1, (0.09, 0.11), 1e-9, 3e-9, 0.002)
+    contest = Contest("Optuna #1", (certain,), "split", 6000, 1, 1.0, None)
+    [table] = files.statistics_of(contest).tables
+    assert table.rows[0][3:5] == ("< 0.0001", "< 0.0001")
+
+
+def test_a_few_trials_have_hyperparameter_charts_without_importance() -> None:
+    few = [trial for trial in report_data().trials if trial.engine == "optuna" and trial.rungs][:4]
+    found = hyperparameter_charts("optuna", few)
+    keys = [chart.key for chart in found]
+    assert keys[0] == "parallel-optuna"
+    assert any(key.startswith("slice-optuna") for key in keys)
+    names = [line["name"] for line in found[0].figure["data"]]
+    assert names[-1] == "best"
+    assert hyperparameter_charts("optuna", few[:2]) == []
+
+
+def test_every_axis_that_shows_has_a_title() -> None:
+    data = report_data()
+    drawn = [accuracy_over_time(data.trials), *accuracy_against_cost(data.trials, {})]
+    drawn += [learning_curves(data.trials), *hyperparameter_charts("optuna", data.trials)]
+    for chart in drawn:
+        layout = chart.figure["layout"]
+        if chart.key.startswith("parallel"):  # its axes have their names above them
+            continue
+        assert layout["xaxis"]["title"]["text"], chart.key
+        if not chart.key.startswith("importance"):
+            assert layout["yaxis"]["title"]["text"], chart.key
+
+
+def test_learning_curves_are_of_the_best_trials_that_have_one() -> None:
+    trials = report_data().trials
+    chart = learning_curves(trials)
+    assert chart is not None
+    followed = [trial for trial in trials if trial.rungs and trial.rungs[-1].curve]
+    best = sorted(followed, key=lambda t: -(t.val_accuracy or 0))[:5]
+    lines = chart.figure["data"]
+    assert [line["name"] for line in lines] == [f"{t.engine} #{t.number}" for t in best]
+    assert lines[0]["x"] == [epoch.samples for epoch in best[0].rungs[-1].curve]
+    assert learning_curves([t for t in trials if t not in followed]) is None
+
+
+def test_the_leaderboard_tells_trials_apart() -> None:
+    """A hyperparameter that all trials of an engine share stands once, below the table."""
+    trials = report_data(30).trials
+    same = tuple(replace(t, configuration={**t.configuration, "a:b:__choice__": 7}) for t in trials)
+    rows = board(same)
+    assert all("b" not in dict(row["configuration"]) for row in rows)
+    assert {"lr", "dropout"} <= dict(rows[0]["configuration"]).keys()
+    html = build_report(replace(report_data(30), trials=same, winner=same[-1]))
+    assert html.count("The same in all trials of optuna: b 7.") == 1
+
+
+def test_there_is_one_figure_of_cost() -> None:
+    data = report_data(50)
+    spent = sum(trial.seconds for trial in data.trials)
+    rows = [cost(data, engine) for engine in ("optuna", "autopytorch")]
+    assert sum(row["seconds"] for row in rows) == pytest.approx(spent)
+    assert f"<dd>{duration(spent)}</dd>" in build_report(data)
+
+
+def test_a_report_says_how_many_of_the_mistakes_it_shows(html: str) -> None:
+    test = report_data().test
+    wrong = test.size - sum(row[at] for at, row in enumerate(test.confusion))
+    assert f"{len(test.mistakes)} of {wrong} mistakes" in html
+
+
 def test_the_best_so_far_never_falls() -> None:
     lines = [
         t for t in accuracy_over_time(report_data().trials).figure["data"] if t["mode"] == "lines"
@@ -167,9 +244,9 @@ def test_the_best_so_far_never_falls() -> None:
 def test_rungs_count_every_trial_once_where_it_ended() -> None:
     data = report_data()
     bars = rung_flow(data.trials).figure["data"]
-    ended = sum(sum(bar["x"]) for bar in bars if bar["name"] != "climbed on")
+    ended = sum(sum(bar["x"]) for bar in bars if bar["name"] != "promoted to the next rung")
     assert ended == sum(trial.stage == "search" for trial in data.trials)
-    climbed = next(bar for bar in bars if bar["name"] == "climbed on")
+    climbed = next(bar for bar in bars if bar["name"] == "promoted to the next rung")
     by_name = dict(zip(climbed["y"], climbed["x"], strict=True))
     optuna = [trial for trial in data.trials if (trial.engine, trial.stage) == ("optuna", "search")]
     assert by_name["optuna · 10,000 samples"] == sum(len(trial.rungs) > 1 for trial in optuna)
@@ -229,7 +306,13 @@ def test_the_card_opens_with_what_the_hub_reads() -> None:
     result = front["model-index"][0]["results"][0]
     assert result["dataset"]["type"] == "mnist"
     assert result["metrics"][0]["value"] == data.test.accuracy
-    for said in (data.verdict, *data.statistics.sentences, "load_model", "--seed 0", "reading 2"):
+    for said in (
+        data.verdict,
+        *data.statistics.sentences,
+        "load_model",
+        "--seed 0",
+        "evaluation 2",
+    ):
         assert said in body
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,8 +98,52 @@ def test_filters_narrow_the_leaderboard(opened: Page) -> None:
     assert 0 < len(shown) < 20
     assert all("diverged" in row and "adamw" in row for row in shown)
     assert opened.evaluate("document.getElementById('shown').textContent").startswith(
-        f"{len(shown)} of {len(shown)} trials"
+        f"{len(shown)} of 501 trials"
     )
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_leaderboard_does_not_scroll_sideways(
+    page: Page, report_file: Path, size: tuple[int, int]
+) -> None:
+    page.open(report_file.as_uri(), size)
+    overflow = "(e => e.scrollWidth - e.clientWidth)(document.getElementById('board').parentNode)"
+    assert page.evaluate(overflow) <= 0
+    cut = f"""{ROWS}.flatMap(r => Array.from(r.cells))
+        .filter(c => c.scrollWidth > c.clientWidth + 1).map(c => c.textContent)"""
+    assert page.evaluate(cut) == []
+
+
+def test_the_width_of_the_window_is_used(opened: Page) -> None:
+    used = "document.querySelector('main').getBoundingClientRect().width"
+    assert opened.evaluate(used) > 0.95 * DESKTOP[0]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_label_of_an_axis_touches_its_neighbour(
+    page: Page, report_file: Path, size: tuple[int, int]
+) -> None:
+    page.open(report_file.as_uri(), size)
+    page.wait_for("document.documentElement.dataset.charts")
+    touching = """Array.from(document.querySelectorAll('[data-figure]')).filter(plot =>
+        !plot.dataset.figure.startsWith('parallel')).flatMap(plot => {
+            const boxes = Array.from(plot.querySelectorAll('.xtick text'),
+                text => text.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+            return boxes.slice(1).filter((box, at) => box.left < boxes[at].right)
+                .map(() => plot.dataset.figure);
+        })"""
+    assert page.evaluate(touching) == []
+
+
+def test_the_diagram_is_dark_in_the_dark(page: Page, report_file: Path) -> None:
+    box = "getComputedStyle(document.querySelector('.diagram svg polygon')).fill"
+    text = "getComputedStyle(document.querySelector('.diagram svg text')).fill"
+    page.open(report_file.as_uri(), dark=False)
+    light = page.evaluate(box), page.evaluate(text)
+    page.show_as(DESKTOP, dark=True)
+    page.wait_for(f"{text} !== '{light[1]}'")
+    assert page.evaluate(box) != light[0]
+    assert contrast(hexadecimal(page.evaluate(text)), "#14171b") >= 4.5
 
 
 def test_the_diagram_zooms(opened: Page) -> None:
@@ -153,6 +198,11 @@ def contrast(one: str, other: str) -> float:
     """Contrast ratio of two colours written #rgb or #rrggbb, as WCAG defines it."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+def hexadecimal(colour: str) -> str:
+    """#rrggbb of what a browser computes: rgb(229, 232, 236)."""
+    return "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", colour)[:3])
 
 
 def luminance(colour: str) -> float:

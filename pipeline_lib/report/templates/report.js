@@ -19,7 +19,8 @@ const byId = (id) => document.getElementById(id);
       found += fits;
     }
     const shown = all ? found : Math.min(found, FIRST);
-    byId("shown").textContent = found === 0 ? "No trial fits" : `${shown} of ${found} trials shown`;
+    const first = shown < found ? `, the first ${shown} shown` : "";
+    byId("shown").textContent = found === rows.length ? `${found} trials${first}` : `${found} of ${rows.length} trials${first}`;
     byId("show-all").hidden = shown === found;
   };
 
@@ -80,6 +81,23 @@ const byId = (id) => document.getElementById(id);
   const plots = Array.from(document.querySelectorAll("[data-figure]"));
   const settings = { displayModeBar: false, responsive: true, scrollZoom: false };
 
+  // Labels of an axis that would touch their neighbours are left out.
+  const roomy = ({ xaxis, margin }, width) => {
+    if (!xaxis?.tickvals || !xaxis.range || xaxis.tickangle) return {};
+    const { tickvals, ticktext, range: [from, to], type } = xaxis;
+    const length = width - (margin?.l ?? 64) - (margin?.r ?? 16);
+    let free = -Infinity;
+    const kept = tickvals.map((_, at) => at).filter((at) => {
+      const value = type === "log" ? Math.log10(tickvals[at]) : tickvals[at];
+      const middle = (value - from) / (to - from) * length;
+      const half = ticktext[at].length * 3.6 + 3;
+      if (middle - half < free) return false;
+      free = middle + half;
+      return true;
+    });
+    return { xaxis: { ...xaxis, tickvals: kept.map((at) => tickvals[at]), ticktext: kept.map((at) => ticktext[at]) } };
+  };
+
   const painted = () => {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -96,7 +114,10 @@ const byId = (id) => document.getElementById(id);
       hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("faint"), font: { color: colour("ink") }, align: "left" },
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
     } };
-    return ({ dataset: { figure } }, width) => [figures[figure].data, { ...figures[figure].layout, template, width, autosize: !width }];
+    return (plot, width) => {
+      const { data, layout } = figures[plot.dataset.figure];
+      return [data, { ...layout, ...roomy(layout, width ?? plot.clientWidth), template, width, autosize: !width }];
+    };
   };
 
   // Paper has its own width, which no layout tells before it is printed.
