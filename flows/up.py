@@ -30,6 +30,7 @@ from pipeline_lib.tracking.store import UI_VARIABLE, server_named
 _PAGE_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # links to runs open V1, and V2 asks for analytics
 }
 _START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
 _STEADY_SECONDS = 600.0

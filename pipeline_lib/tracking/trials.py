@@ -65,7 +65,7 @@ def metrics_of(trial: Trial) -> Iterator[tuple[str, float, int]]:
     for epoch in trial.rungs[-1].curve if trial.rungs else ():
         yield "curve/val_accuracy", epoch.val_accuracy, epoch.samples
         yield "curve/train_loss", epoch.train_loss, epoch.samples
-    yield "seconds", trial.seconds, 0
+    yield "seconds", round(trial.seconds, 2), 0
     if trial.parameters is not None:
         yield "parameters", trial.parameters, 0
     if trial.multiply_adds is not None:
