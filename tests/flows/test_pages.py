@@ -185,11 +185,13 @@ def test_mlflow_opens_on_the_trials_best_first(up, page, study):
     shown = page.evaluate(accuracies)
     assert shown == sorted(shown, reverse=True)
     page.screenshot("mlflow-landing-desktop", whole=False)
+    page.open("about:blank", DESKTOP)
     page.open(f"{up.mlflow_url}/#/experiments", DESKTOP)
-    page.wait_for("document.body.innerText.includes('automl/mnist')")
-    page.evaluate(
-        "[...document.querySelectorAll('a')].find(a => a.innerText === 'automl/mnist').click()"
+    listed = (
+        "document.querySelector('[data-testid=experiment-list-item-link][title=\"automl/mnist\"]')"
     )
+    page.wait_for(listed)
+    page.evaluate(f"{listed}.click()")
     page.wait_for("document.body.innerText.includes('val_accuracy')")
 
 

@@ -165,7 +165,7 @@ def test_the_front_is_what_nobody_beats(costs: list[tuple[int, int, int]]) -> No
 
 def test_no_p_value_is_written_as_zero() -> None:
     certain = Comparison("Optuna #1", "Optuna #2", 0.1, (0.09, 0.11), 1e-9, 3e-9, 0.002)
-    contest = Contest("Optuna #1", (certain,), "split", 6000, 1, 1.0, None)
+    contest = Contest("Optuna #1", (certain,), "split", 6000, 1, 1.0, (0.0, 1.0), None)
     [table] = files.statistics_of(contest).tables
     assert table.rows[0][3:5] == ("< 0.0001", "< 0.0001")
 
