@@ -51,8 +51,8 @@ def verdict(run: Run, findings: Findings) -> str:
         standing(findings),
         "### Leaderboard",
         _table(
-            ("rank", "trial", "stage", "state", "validation", "parameters", "seconds"),
-            [_row(rank, trial) for rank, trial in enumerate(_ranked(trials)[:_TOP], start=1)],
+            compare.SHOWN,
+            [(*row.values(),) for row in compare.shown(compare.leaderboard(trials).head(_TOP))],
         ),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(run, trials)),
@@ -107,24 +107,6 @@ def _test_parts(test: TestResult) -> list[str]:
     if perturbed:
         parts.append(_table(("test images", "accuracy"), perturbed))
     return parts
-
-
-def _ranked(trials: list[Trial]) -> list[Trial]:
-    by_key = {(trial.engine, trial.number): trial for trial in trials}
-    frame = compare.leaderboard(trials)
-    return [by_key[key] for key in zip(frame["engine"], frame["trial"], strict=True)]
-
-
-def _row(rank: int, trial: Trial) -> tuple[str, ...]:
-    return (
-        str(rank),
-        f"{trial.engine} #{trial.number}",
-        trial.stage,
-        str(trial.state),
-        f"{trial.val_accuracy:.2%}" if trial.val_accuracy is not None else "–",
-        f"{trial.parameters:,}" if trial.parameters is not None else "–",
-        f"{trial.seconds:.1f}",
-    )
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
