@@ -25,12 +25,13 @@ def parts() -> dict[str, ModuleType]:
         search,
         space,
         time_to,
+        wait,
         workers,
     )
 
     modules = (
-        *(chapter, loop, time_to, chapter_budget, overhead),
-        *(workers, search, peer, scaling, space),
+        *(chapter, loop, time_to, wait, chapter_budget),
+        *(overhead, workers, search, peer, scaling, space),
     )
     return {m.__name__.rpartition(".")[2].replace("_", "-"): m for m in modules}
 

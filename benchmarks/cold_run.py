@@ -60,12 +60,23 @@ def run_json(command: Sequence[str], home: Home) -> list[dict[str, Any]]:
         cwd=Path(__file__).parents[1],
     )
     wall = time.perf_counter() - began
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing was written"])[-1]
-        raise AutomlError(" ".join(command), f"ended with exit code {done.returncode}", value=last)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    first, *others = map(json.loads, lines)
+    lines = done.stdout.splitlines(), done.stderr.splitlines()
+    first, *others = outcomes_of(command, done.returncode, *lines)
     return [{**first, "wall": wall}, *others]
+
+
+def outcomes_of(
+    command: Sequence[str], code: int, out: Sequence[str], err: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The JSON objects among the lines that a command printed.
+
+    Raises:
+        AutomlError: It failed; with the last line it wrote.
+    """
+    if code:
+        last = (err or ["nothing was written"])[-1].strip()
+        raise AutomlError(" ".join(command), f"ended with exit code {code}", value=last)
+    return [json.loads(line) for line in out if line.startswith("{")]
 
 
 def cold_run(home: Home, budget_seconds: float, seed: int) -> dict[str, Any]:

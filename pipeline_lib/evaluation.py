@@ -162,12 +162,12 @@ def _measure(
     import torch
 
     from pipeline_lib.robustness import accuracy_when_perturbed
-    from pipeline_lib.training.loop import predict
+    from pipeline_lib.training.loop import predict_on_all_cores
 
     reading = entry.write()
     images, labels = entry.test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
     pixels = torch.from_numpy(images)
-    logits = predict(network, pixels).numpy()  # (N, classes)
+    logits = predict_on_all_cores(network, pixels).numpy()  # (N, classes)
     return replace(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),

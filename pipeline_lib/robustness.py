@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline_lib.training.augmentation import DEGREES, SHIFT, augment
-from pipeline_lib.training.loop import EVALUATION_BATCH, predict
+from pipeline_lib.training.loop import EVALUATION_BATCH, answers
 
 NOISE = 25.0  # standard deviation, on pixels from 0 to 255
 _SEED = 0
@@ -49,9 +49,6 @@ def accuracy_when_perturbed(model: nn.Module, images: Tensor, labels: Tensor) ->
 
 def _accuracy(model: nn.Module, images: Tensor, labels: Tensor, perturb: Perturbation) -> float:
     generator = torch.Generator().manual_seed(_SEED)
-    hits = 0
-    batches = zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True)
-    for some, truth in batches:
-        answers = predict(model, perturb(some, generator)).argmax(1)
-        hits += int((answers == truth).sum())
-    return hits / len(labels)
+    perturbed = (perturb(some, generator) for some in images.split(EVALUATION_BATCH))
+    found = torch.cat(list(answers(model, perturbed))).argmax(1)
+    return int((found == labels).sum()) / len(labels)

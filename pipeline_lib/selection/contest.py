@@ -149,10 +149,11 @@ def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.N
     """Logits (N, classes) of every network on the validation images."""
     import torch
 
-    from pipeline_lib.training.loop import predict
+    from pipeline_lib.training.loop import predict_on_all_cores
 
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
-    return {name: predict(network, images).numpy() for name, network in networks.items()}
+    found = {name: predict_on_all_cores(network, images) for name, network in networks.items()}
+    return {name: logits.numpy() for name, logits in found.items()}
 
 
 def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:

@@ -183,13 +183,14 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
     from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
     from pipeline_lib.selection.calibration import fit_temperature
-    from pipeline_lib.training.loop import predict
+    from pipeline_lib.training.loop import predict_on_all_cores
 
     began, split = time.time(), data.load()
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
     labels = split.labels[split.validation]
     sources = [trial.model for trial in models if trial.model]
-    logits = [predict(load_model(source), images) for source in sources]  # each (N, classes)
+    networks = map(load_model, sources)
+    logits = [predict_on_all_cores(network, images) for network in networks]  # each (N, classes)
     answers = {trial.label: own.numpy() for trial, own in zip(models, logits, strict=True)}
     temperatures = [fit_temperature(own.numpy(), labels) for own in logits]
     scaled = zip(logits, temperatures, strict=True)

@@ -143,11 +143,12 @@ def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
 
     from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
-    from pipeline_lib.training.loop import predict
+    from pipeline_lib.training.loop import predict_on_all_cores
 
     split = fold.load()
     images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
-    logits = [predict(load_model(directory / member.label), images) for member in mixture]
+    networks = (load_model(directory / member.label) for member in mixture)
+    logits = [predict_on_all_cores(network, images) for network in networks]
     shares = ([member.weight for member in mixture], [member.temperature for member in mixture])
     answers = combine(logits, *shares).argmax(1).numpy()
     return float((answers == split.labels[split.validation]).mean())

@@ -15,6 +15,7 @@ from pipeline_lib.training.loop import (
     TrainingData,
     make_optimizer,
     predict,
+    predict_on_all_cores,
     use_one_thread,
 )
 from pipeline_lib.training.schedule import WARM_UP, one_cycle
@@ -248,6 +249,29 @@ def test_predictions_do_not_depend_on_the_batch_they_come_in(data):
     assert together.shape == (600, 10)
     torch.testing.assert_close(together[599:], predict(run.model, many[599:]))
     assert not together.requires_grad
+
+
+class Watched(torch.nn.Module):
+    """Notes on how many of torch's threads it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads = []
+
+    def forward(self, images):
+        self.threads.append(torch.get_num_threads())
+        return images.flatten(1)[:, :10]
+
+
+def test_all_cores_answer_as_one_does_and_none_waits_for_another_within_an_operation(data):
+    torch.set_num_threads(3)
+    model, many = Watched(), data.images[:700]
+    found = predict_on_all_cores(model, many)
+    assert torch.equal(found, predict(Watched(), many))
+    assert not found.requires_grad
+    assert set(model.threads) == {1}
+    assert torch.get_num_threads() == 3  # it is the caller's process
+    use_one_thread()
 
 
 @pytest.mark.parametrize(("optimizer", "lr"), [("sgd", 1e30), ("adamw", 1e38)])
