@@ -39,6 +39,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "install: automl itself, editable"
 	@$(PIP) install --no-index --no-build-isolation -e . || { \
 		echo "install: requirements.lock does not cover pyproject.toml: make lock" >&2; exit 1; }
+	@echo "install: empty databases for new state directories"
+	@$(BIN)/python -m flows.templates
 	@touch $@
 
 mnist: install

@@ -123,6 +123,7 @@ class _Usage:
 
     parent: int
     home: str
+    began: float
     samples: list[tuple[float, Counter[str]]] = field(default_factory=list)
     _kinds: dict[tuple[int, float], str] = field(default_factory=dict)
 
@@ -143,7 +144,9 @@ class _Usage:
         key = process.pid, process.create_time()
         if key not in self._kinds:
             said = process.cmdline()
-            ours = self.home in " ".join([*process.environ().values(), *said])
+            ours = key[1] >= self.began and self.home in " ".join(
+                [*process.environ().values(), *said]
+            )
             kind = "server" if "flows.prefect_server" in said else "children"
             self._kinds[key] = "parent" if process.pid == self.parent else kind if ours else ""
         return self._kinds[key]
@@ -164,7 +167,7 @@ def _watched_run(home: Home, budget: float) -> dict[str, Any]:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    usage = _Usage(process.pid, str(home.root))
+    usage = _Usage(process.pid, str(home.root), began)
     lines: dict[str, list[str]] = {"out": [], "err": []}
     threads = [
         threading.Thread(target=_read, args=(process.stdout, lines["out"], at, "done")),

@@ -33,14 +33,17 @@ from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
 from pipeline_lib.stopping import ignore_signals
+from pipeline_lib.templates import copy_template
 
 _TRIMMED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
-"""A server for one run needs no block types, no automations and no telemetry."""
+"""A server for one run needs no block types, automations, telemetry, or types checked as it loads.
+"""
 
 _QUIET_SECONDS = 3.0
 
@@ -162,6 +165,7 @@ class LocalServer:
         if lock is None:
             return record.read_text().strip()
         try:
+            lay_database(self.home)
             with (
                 socket.create_server(("127.0.0.1", port)) as listener,
                 self._log.open("ab" if port else "wb") as log,
@@ -183,6 +187,13 @@ class LocalServer:
         finally:
             os.close(lock)
         return url
+
+
+def lay_database(home: Home) -> None:
+    """Give a new home the database that its server would take seconds to make."""
+    database = home.prefect / "prefect.db"
+    if not database.exists():
+        copy_template("prefect", database)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipeline_lib.run_log import log_path
 from pipeline_lib.stopping import NOTHING, STOPPED, end_process, stoppable
 from pipeline_lib.training.workers import warm_up
 from tasks.display import ConsoleLines
+from tasks.waiting import waiting_for
 
 _GENERAL_PRESET = "mnist"
 _log = logging.getLogger("automl")
@@ -57,11 +58,13 @@ def run_here(
         settle(config, home, config.name or "")  # says what is wrong before anything is started
     home.ensure_writable()
     stand_in(home)
+    _log.setLevel(logging.INFO)
+    _log.addHandler(ConsoleLines())
+    _log.info("%s: %s", config.name or config.dataset, _what_happens(config, home))
     os.environ.update(_QUIET_PREFECT)
     is_over = threading.Event()
     called = config.name or config.dataset
     with stoppable(lambda: "" if is_over.is_set() else f"{called}: {NOTHING}", end_process):
-        _log.addHandler(ConsoleLines())
         server = LocalServer(home)  # Never released: Prefect sends its last lines as it ends.
         server.start_in_background()
         threading.Thread(target=warm_up, daemon=True).start()
@@ -96,12 +99,23 @@ def _parameters(data: str) -> dict[str, Any]:
     return preset(data) if data in known else {**preset(_GENERAL_PRESET), "dataset": data}
 
 
+def _what_happens(config: RunConfig, home: Home) -> str:
+    limit = f" or {config.trials} trials" if config.trials else ""
+    return (
+        f"{' and '.join(config.engines)} search for {config.budget_seconds:g} s{limit}, "
+        f"{config.workers} trials at a time; state in {home.root}"
+    )
+
+
 def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
-    from prefect.exceptions import CancelledRun
+    with waiting_for("Prefect and its server start, torch loads"):
+        from prefect.exceptions import CancelledRun
 
-    from flows.automl import automl
+        from flows.automl import automl
 
-    server.wait_until_healthy()
+        if "optuna" in config.engines:  # loaded while the server does
+            import pipeline_lib.engines.optuna_engine  # noqa: F401
+        server.wait_until_healthy()
     parameters = {**config.model_dump(), "notify": _out_of_prefect(config.notify)}
     try:
         outcome: dict[str, Any] = automl(**parameters)

@@ -18,7 +18,14 @@ from flows.addresses import is_healthy, prefect_command
 from flows.children import Child, Children, Program
 from flows.deployments import PROJECT, presets
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
-from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
+from flows.prefect_server import (
+    answers,
+    claim,
+    client_settings,
+    deciding,
+    last_lines,
+    lay_database,
+)
 from flows.settings import without_mlflow, without_prefect
 from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
@@ -165,6 +172,7 @@ class _Session:
         self.say("\nCtrl-C stops everything.")
 
     def _start_prefect_server(self) -> None:
+        lay_database(self.home)
         command = ["flows.doors", self.host, str(self.prefect_port)]
         self._start("Prefect server", command, "server.log")
 

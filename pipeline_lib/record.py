@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shlex
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("automl")
 _AWAY_SECONDS = 30.0  # between two tries while MLflow takes nothing
+_FIRST_TRIAL_SECONDS = 10.0  # to wait for one at most
 _Write = Callable[["Recorder"], object]
 
 
 class Record:
-    """A run's MLflow recorder behind a thread of its own; the thread also loads MLflow.
+    """A run's MLflow recorder behind a thread of its own.
+
+    The thread loads MLflow once the first trial trains: before, loading would keep it waiting.
 
     Use as a context manager: leaving it writes what is still queued and closes the run in MLflow,
     as FAILED when an error is on its way, as KILLED when the run was stopped. Nothing is written
@@ -50,10 +54,12 @@ class Record:
         self._pending: list[Future[None]] = []
         self._missed: list[tuple[_Write, Exception]] = []
         self._away_until = 0.0  # time.monotonic()
+        self._may_load = threading.Event()
+        self._thread.submit(self._may_load.wait, _FIRST_TRIAL_SECONDS)
         self._thread.submit(self._load)
 
     def _load(self) -> None:
-        """What takes seconds, beside the loading of data; `_open` says what went wrong."""
+        """What takes seconds, beside the first trial; `_open` says what went wrong."""
         from pipeline_lib.tracking import open_store
 
         open_store(self._run.home)
@@ -75,10 +81,12 @@ class Record:
         Raises:
             UserError: MLflow cannot be opened.
         """
+        self._may_load.set()
         return self._thread.submit(self._open).result()
 
     def trial(self, trial: Trial) -> None:
         """Queue a finished trial; one that runs is passed over, one recorded before skipped."""
+        self._may_load.set()
         if trial.state != TrialState.RUNNING:
             self._later(lambda recorder: recorder.record(trial))
 
@@ -100,6 +108,7 @@ class Record:
 
         May be called from any thread; waits for no longer than the thread that records lives.
         """
+        self._may_load.set()
         with suppress(RuntimeError):  # it was closed already
             self._thread.submit(self._close_killed).result()
 
@@ -137,6 +146,7 @@ class Record:
         self._drain()
 
     def _drain(self) -> None:
+        self._may_load.set()
         while self._pending:
             self._pending.pop(0).result()
 
@@ -147,6 +157,7 @@ class Record:
             UserError: It cannot be used.
         """
         if os.environ.get(VARIABLE):
+            self._may_load.set()
             try:
                 self._thread.submit(self._try_to_write).result()
             except BaseException:

@@ -13,7 +13,7 @@ from tasks.stage import stage
 from tasks.watching import Watch
 
 
-@stage("search with Optuna")
+@stage("search with Optuna", shown=False)
 def search_hyperparameters(
     engine: Engine,
     request: SearchRequest,

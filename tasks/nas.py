@@ -13,7 +13,7 @@ from tasks.stage import stage
 from tasks.watching import Watch
 
 
-@stage("search with Auto-PyTorch")
+@stage("search with Auto-PyTorch", shown=False)
 def search_architectures(
     engine: Engine,
     request: SearchRequest,

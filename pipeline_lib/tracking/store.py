@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
+from pipeline_lib.templates import copy_template
 from pipeline_lib.tracking import relocation
 from pipeline_lib.tracking.address import VARIABLE, artifacts_beside, without_password
 from pipeline_lib.tracking.patience import Patience, PatientClient
@@ -111,18 +113,31 @@ def open_store(home: Home) -> Store:
 
 
 def _create(database: Path, artifacts: Path) -> None:
-    """Build the database aside, so that a start that is killed leaves none half-migrated."""
-    _quieten_mlflow()
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
+    """Build the database aside, so that a start that is killed leaves none half-made."""
     aside = database.with_suffix(".new")
     aside.unlink(missing_ok=True)
-    open_sql: Callable[..., SqlAlchemyStore] = SqlAlchemyStore  # whose signature has no types
-    open_sql(f"sqlite:///{aside}", artifacts.as_uri()).engine.dispose()
+    if not copy_template("mlflow", aside):
+        migrate(aside)
+    with closing(sqlite3.connect(aside)) as connection, connection:
+        # The experiment that MLflow makes itself, "Default", is to keep its artifacts here.
+        place, now = f"{artifacts.as_uri()}/0", int(time.time() * 1000)
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ?, creation_time = ?, last_update_time = ?",
+            [place, now, now],
+        )
     with closing(sqlite3.connect(aside)) as connection:
         # The UI reads while trials are written; remembered in the file.
         connection.execute("PRAGMA journal_mode=WAL")
     aside.replace(database)
+
+
+def migrate(database: Path) -> None:
+    """Make an empty database of MLflow's tracking store."""
+    _quieten_mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    open_sql: Callable[..., SqlAlchemyStore] = SqlAlchemyStore  # whose signature has no types
+    open_sql(f"sqlite:///{database}", database.parent.as_uri()).engine.dispose()
 
 
 def _commit_without_sync() -> None:
