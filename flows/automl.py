@@ -30,7 +30,6 @@ from pipeline_lib.trial import Trial
 from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
 from tasks.data import load_data
 from tasks.display import showing
-from tasks.draw import draw_winner
 from tasks.engines import prepare_engines
 from tasks.evaluate import evaluate_winner
 from tasks.hpo import search_hyperparameters
@@ -105,18 +104,11 @@ def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record
     winner = rank_trials(run, candidates.trials, record)
     contest = hold_contest(run, candidates, winner, visible, record)
     choice = decide(run, winner, contest)
-    drawing = draw_winner(run, winner, visible, record)
     test = evaluate_winner(run, choice, prepared, record)
     registration = register(run, choice, prepared, test, record)
     findings = Findings(candidates.trials, choice, test, registration)
-    return {
-        **report(run, findings, visible, record),
-        "leaderboard": str(run.directory / "leaderboard.csv"),
-        "artifacts": {
-            "diagram_pdf": str(drawing.pdf) if drawing else None,
-            "diagram_svg": str(drawing.svg) if drawing else None,
-        },
-    }
+    found: dict[str, Any] = report(run, findings, visible, record)
+    return found
 
 
 def _search(

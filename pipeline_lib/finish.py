@@ -1,4 +1,4 @@
-"""The stages of a run after its searches: rank, compare, decide, draw, test, register."""
+"""The stages of a run after its searches: rank, compare, decide, test, register."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.prepared import PreparedData, SearchData
-from pipeline_lib.errors import AutomlError, UserError
+from pipeline_lib.errors import AutomlError
 from pipeline_lib.files import write_whole
 from pipeline_lib.memory import load_for_good
 from pipeline_lib.record import Record
@@ -17,19 +17,11 @@ from pipeline_lib.selection import compare
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
-    from pipeline_lib.drawing import Drawing
     from pipeline_lib.evaluation import TestResult
     from pipeline_lib.selection.contest import Contest, Decision
     from pipeline_lib.selection.ensemble import Candidates
 
-_HEAVY = (
-    "torch",
-    "mlflow.pyfunc",
-    "scipy.stats",
-    "torchviz",
-    "svglib.svglib",
-    "reportlab.graphics.renderPDF",
-)
+_HEAVY = ("torch", "mlflow.pyfunc", "scipy.stats")
 _log = logging.getLogger("automl")
 
 
@@ -88,10 +80,7 @@ class Findings:
 
 def load_ahead() -> None:
     """Load what these stages need, which takes seconds; each would load its own otherwise."""
-    from pipeline_lib.report.build import load_parts
-
     load_for_good(*_HEAVY)
-    load_parts()
 
 
 def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
@@ -140,30 +129,6 @@ def hold_contest(
     write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
     return contest
-
-
-def draw_winner(run: Run, winner: Trial, data: SearchData, record: Record) -> Drawing | None:
-    """Draw the winner's network as PDF, SVG and PNG, and keep its printed form.
-
-    A network that cannot be drawn is a warning, and None: no result depends on its picture.
-    """
-    from pipeline_lib.drawing import draw
-    from pipeline_lib.models import load_model
-
-    assert winner.model is not None
-    network = load_model(winner.model)
-    shares = winner.configuration if winner.engine == ENSEMBLE else {}
-    members = [f"{name}, weight {share:.2f}" for name, share in shares.items()]
-    files = [write_whole(run.directory / "architecture.txt", f"{network}\n")]
-    drawing = None
-    try:
-        drawing = draw(network, data.shape, run.directory, members=members)
-        files += [drawing.pdf, drawing.svg, drawing.png]
-    except UserError as error:
-        _log.warning("%s: the run goes on without a diagram", error)
-    for path in files:
-        record.recorder.log_artifact(path)
-    return drawing
 
 
 def decide(run: Run, winner: Trial, contest: Contest) -> Choice:

@@ -135,7 +135,8 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         Stopped: A signal ended it before a trial left a model.
         AutomlError: No trial left a model.
     """
-    from pipeline_lib.report.files import publish
+    from pipeline_lib.report.files import keep
+    from pipeline_lib.report.making import make_report
 
     run = stages.Run.begin(config, home or Home.from_environment())
     with logged(run.home, run.name), stoppable() as stop, Record(run) as record:
@@ -145,7 +146,9 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         visible = data.search_data(config.split_seed, config.validation_share)
         found = _search(run, engines, visible, record, stop)
         findings = _finish(run, found, data, record)
-        publish(run, findings, visible, record)
+        kept = keep(run, findings, visible)
+        for path in (kept, *make_report(run.home, run.name)):
+            record.recorder.log_artifact(path)
         return Outcome(record.recorder.run_id, findings, run.directory, data.dataset)
 
 
@@ -198,7 +201,6 @@ def _finish(
     winner = finish.rank(run, candidates.trials, record)
     contest = finish.hold_contest(run, candidates, winner, visible, record)
     choice = finish.decide(run, winner, contest)
-    finish.draw_winner(run, winner, visible, record)
     test = finish.test_winner(run, choice, data, record)
     registration = finish.register(run, choice, data, test, record)
     return finish.Findings(candidates.trials, choice, test, registration)

@@ -38,11 +38,12 @@ def open_report(run: RunArgument = None, home: HomeOption = None) -> None:
 
 def report(run: RunArgument = None, home: HomeOption = None) -> None:
     """Write the report and the model card of a run again, and say where they are."""
-    from pipeline_lib.report.files import latest, load, write
+    from pipeline_lib.report.files import latest
+    from pipeline_lib.report.making import make_report
 
     here = use_home(home)
     name = run or latest(here)
-    for path in write(here.run(name), load(here, name)):
+    for path in make_report(here, name):
         typer.echo(path)
 
 

@@ -135,12 +135,6 @@ def command(data: ReportData) -> str:
     return shlex.join([*words, "--seed", str(config.seed), "--split-seed", str(config.split_seed)])
 
 
-def load_parts() -> None:
-    """Compile the templates and compress plotly.js, which every report of this process is of."""
-    environment().get_template(_PAGE)
-    _packed_plotly()
-
-
 @lru_cache(1)
 def environment() -> Environment:
     """jinja2 with our templates and our ways to write numbers; everything is escaped."""

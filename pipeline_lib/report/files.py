@@ -1,8 +1,9 @@
 """The report on disk: what a run keeps for it, and its two files, made again at any time.
 
 Trials stay in the engines' storages and test figures in `test.json`; `summary.json` holds what
-neither does. A report is always built from these files, so that `automl report` and the run itself
-write the same one, and neither opens the test set.
+neither does, `details.json` what is measured for the report alone. A report is always built from
+these files, so that `automl report` and the run itself write the same one, and neither opens the
+test set.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import SearchData
 from pipeline_lib.engines import make_engine
-from pipeline_lib.errors import EngineUnavailable, UserError
+from pipeline_lib.errors import UserError
 from pipeline_lib.evaluation import TestResult, read_figures
 from pipeline_lib.files import write_whole
 from pipeline_lib.formats import p_value
@@ -27,19 +28,16 @@ from pipeline_lib.ledger import figures, readings
 from pipeline_lib.options import choice
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
-from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
 from pipeline_lib.report.data import ReportData, Section, Table
-from pipeline_lib.report.latency import milliseconds_per_image
 from pipeline_lib.run import Run
 from pipeline_lib.selection.ensemble_storage import leading, stored
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
     from pipeline_lib.finish import Findings
-    from pipeline_lib.record import Record
     from pipeline_lib.selection.contest import Contest
 
-SUMMARY, TEST = "summary.json", "test.json"
+SUMMARY, TEST, DETAILS = "summary.json", "test.json", "details.json"
 REPORT, CARD = "report.html", "README.md"
 
 
@@ -48,7 +46,7 @@ def keep(run: Run, findings: Findings, data: SearchData) -> Path:
     from pipeline_lib.registry.versions import model_name
     from pipeline_lib.tracking import environment_tags
 
-    trials, winner = findings.trials, findings.winner
+    winner = findings.winner
     kept = {
         "config": run.config.model_dump(mode="json"),
         "digest": data.digest,
@@ -56,8 +54,6 @@ def keep(run: Run, findings: Findings, data: SearchData) -> Path:
         "model": f"models:/{model_name(data.dataset)}/{findings.registration.version}",
         "standing": verdict.standing(findings),
         "statistics": asdict(statistics_of(findings.contest)),
-        "spaces": _spaces(run, {trial.engine for trial in trials}),
-        "latency": _latencies(trials, data.shape),
         "environment": environment_tags(run.config.seed),
     }
     return write_whole(run.directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
@@ -83,15 +79,6 @@ def write(directory: Path, data: ReportData) -> list[Path]:
     """Write `report.html` and the model card, `README.md`; each appears whole or not at all."""
     page, card = build_report(data), build_card(data)
     return [write_whole(directory / REPORT, page), write_whole(directory / CARD, card)]
-
-
-def publish(run: Run, findings: Findings, data: SearchData, record: Record) -> Path:
-    """Keep what a report needs, write it and the model card, and put all of it into MLflow."""
-    kept = keep(run, findings, data)
-    written = write(run.directory, load(run.home, run.name))
-    for path in (*written, kept):
-        record.recorder.log_artifact(path)
-    return written[0]
 
 
 def latest(home: Home) -> str:
@@ -147,6 +134,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
     untested = test.get("untested", "")
     result = _tested_since(home, winners[0], kept) if untested else TestResult.from_json(test)
     directory = run.directory
+    details = _read(directory / DETAILS) if (directory / DETAILS).exists() else kept
     return ReportData(
         name=name,
         title=dataset.title,
@@ -161,8 +149,8 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         model=kept["model"],
         architecture_svg=_text(directory / "architecture.svg"),
         architecture_text=_text(directory / "architecture.txt"),
-        spaces=kept["spaces"],
-        latency=kept["latency"],
+        spaces=details.get("spaces", {}),
+        latency=details.get("latency", {}),
         environment=kept["environment"],
         statistics=_section(kept["statistics"]),
         ensemble=_ensemble(run),
@@ -235,38 +223,6 @@ def _section(fields: Mapping[str, Any]) -> Section:
             for each in fields["tables"]
         ),
     )
-
-
-def _spaces(run: Run, engines: set[str]) -> dict[str, list[dict[str, Any]]]:
-    """The search spaces of the engines that searched, described as `automl space` does."""
-    described: dict[str, list[dict[str, Any]]] = {}
-    if "optuna" in engines:
-        from pipeline_lib.engines import optuna_spaces
-
-        described["optuna"] = optuna_spaces.describe_space(
-            run.config.space, run.config.budget_seconds
-        )
-    if "autopytorch" in engines:
-        from pipeline_lib.engines.autopytorch import description, spaces
-
-        updates = spaces.parse_updates(run.config.search_space_updates)
-        try:
-            found = description.describe_space(run.home, run.config.space, updates)
-        except EngineUnavailable:  # its environment has gone since it searched
-            return described
-        described["autopytorch"] = found["hyperparameters"]
-    return described
-
-
-def _latencies(trials: list[Trial], shape: tuple[int, int, int]) -> dict[str, float]:
-    """Milliseconds an image, by label, of the networks that the Pareto front names."""
-    from pipeline_lib.models import WEIGHTS
-
-    return {
-        trial.label: round(milliseconds_per_image(trial.model, shape), 4)
-        for trial in pareto_front(trials)[:FRONT_SHOWN]
-        if trial.model and (trial.model / WEIGHTS).is_file()  # `automl gc` leaves no losers'
-    }
 
 
 def _text(path: Path) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.data.prepared import Split
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.memory import keep_pages
