@@ -46,11 +46,12 @@ def run_here(
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
-    from pipeline_lib.run import check_data
+    from pipeline_lib.run import check_budget, check_data
 
     config = configuration(data, given, file)
     home = Home.from_environment()
     check_data(config)
+    check_budget(config)
     check_servers(home)
     if config.warm_start:
         from pipeline_lib.warm_start import settle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from pipeline_lib.data.catalogue import find
 from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
 from pipeline_lib.data.raw_files import check_files
 from pipeline_lib.dot import find_dot
-from pipeline_lib.engines import make_engine
+from pipeline_lib.engines import least_seconds, make_engine
 from pipeline_lib.engines.base import Engine, SearchRequest, check_identity
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
@@ -51,11 +52,12 @@ class Run:
             DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
             ServerError: MLflow cannot use what `MLFLOW_TRACKING_URI` names.
-            ConfigurationError: A run to start from is not there.
+            ConfigurationError: A run to start from is not there, or the budget is too small.
         """
         from pipeline_lib.warm_start import settle
 
         check_data(config)
+        check_budget(config)
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
@@ -131,6 +133,27 @@ def _try_to_draw() -> None:
         find_dot()
     except UserError as error:
         _log.warning("%s: there will be no diagram of the winner", error)
+
+
+def check_budget(config: RunConfig) -> None:
+    """Refuse a budget that is too small for every engine that is to search.
+
+    Raises:
+        ConfigurationError: It is; says the smallest that is not.
+    """
+    errors = [_too_small(config, name) for name in config.engines]
+    if errors[0] is not None and None not in errors:
+        raise errors[0]
+
+
+def _too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
+    """Why the budget is too small for an engine, where it is."""
+    training = find(config.dataset).train_size * (1 - config.validation_share)
+    least = least_seconds(engine, config, int(training))
+    if config.budget_seconds >= least:
+        return None
+    given, remedy = f"{config.budget_seconds:g} s", f"give it {math.ceil(least)}s or more"
+    return ConfigurationError("budget", f"is too small for {engine}", value=given, remedy=remedy)
 
 
 def made_up_name(stem: str) -> str:
@@ -210,11 +233,14 @@ def prepare_engines(run: Run) -> list[Engine]:
     """
     ready: list[Engine] = []
     for name in run.config.engines:
+        if too_small := _too_small(run.config, name):
+            _log.warning("%s: the run goes on without it", too_small)
+            continue
         engine = make_engine(name, run.config, run.home)
         try:
             engine.prepare(_log.info)
         except EngineUnavailable as error:
-            if len(run.config.engines) == 1:
+            if not ready and name == run.config.engines[-1]:
                 raise
             _log.warning("%s: the run goes on without it", error)
         else:
