@@ -77,6 +77,15 @@ RUN = {
     "budget-word": (["run", "mnist", "--budget", "soon"], ["budget", "'soon'", "90s, 10m, 2h"]),
     "budget-zero": (["run", "mnist", "--budget", "0"], ["budget", "'0'", "above zero"]),
     "budget-negative": (["run", "mnist", "--budget=-5m"], ["budget", "'-5m'", "90s"]),
+    "budget-short": (
+        ["run", "mnist", "--engine", "optuna", "--budget", "1s"],
+        ["budget", "optuna", "'1 s'", "3s"],
+    ),
+    "budget-short-for-all": (["run", "mnist", "--budget", "1s"], ["budget", "optuna", "3s"]),
+    "budget-short-for-autopytorch": (
+        ["run", "mnist", "--engine", "autopytorch", "--budget", "10s"],
+        ["budget", "autopytorch", "'10 s'", "12s"],
+    ),
     "budget-years": (["run", "mnist", "--budget", "99999h"], ["budget_seconds", "2592000"]),
     "budget-digits": (["run", "mnist", "--budget", "9" * 400], ["budget", "inf"]),
     "trials-zero": (["run", "mnist", "--trials", "0"], ["trials", "0", "Maximum"]),

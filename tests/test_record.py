@@ -22,6 +22,7 @@ from pipeline_lib.run import Run, begin, load_data, search
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store, store
 from pipeline_lib.tracking.recorder import runs_of_study
+from pipeline_lib.trial import TrialState
 
 pytestmark = pytest.mark.slow
 
@@ -247,3 +248,13 @@ def test_a_server_that_has_answered_is_waited_for_also_by_who_opens_it_anew(
         again.join()
     finally:
         server.kill()
+
+
+def test_mlflow_is_left_alone_until_the_first_trial_trains(home, run):
+    home.mlflow_database.unlink()
+    with Record(run) as record:
+        opened = record._thread.submit(home.mlflow_database.exists)
+        time.sleep(0.2)
+        assert not opened.done()
+        record.trial(a_trial(study="first", state=TrialState.RUNNING))
+        assert opened.result()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
 from pipeline_lib.pipeline import Outcome
 from pipeline_lib.report.files import latest, load, write
+from pipeline_lib.report.making import make_report
 from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow
@@ -82,12 +86,48 @@ def test_what_was_measured_after_the_run_is_in_a_report_made_again(
     assert (data.test, data.untested) == (outcome.test, "")
 
 
+def test_what_only_the_report_needs_is_made_with_it(home: Home, outcome: Outcome) -> None:
+    directory, ledger = home.run("first"), home.ledger.read_text()
+    made = ("architecture.pdf", "architecture.svg", "architecture.png", "details.json")
+    before = load(home, "first")
+    for name in (*made, "report.html"):
+        (directory / name).unlink()
+    paths = {path.name for path in make_report(home, "first")}
+    assert {*made, "report.html", "README.md"} <= paths
+    again = load(home, "first")
+    assert again.latency.keys() == before.latency.keys()
+    assert again.spaces == before.spaces
+    assert again.architecture_svg == before.architecture_svg
+    assert home.ledger.read_text() == ledger
+
+
+_BEGIN = """
+import sys
+from pathlib import Path
+from pipeline_lib.home import Home
+from tasks.reporting import begin_report
+begin_report(Home(Path(sys.argv[1])), "first", "no-run-of-mlflow", "no-run-of-prefect")
+"""
+
+
+def test_the_report_is_written_after_the_command_and_says_what_went_wrong(copied: Home) -> None:
+    directory = copied.run("first")
+    for name in ("report.html", "details.json"):
+        (directory / name).unlink()
+    copied.prefect.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    subprocess.run([sys.executable, "-c", _BEGIN, str(copied.root)], env=environment, check=True)
+    deadline = time.monotonic() + 300
+    while "no-run-of-mlflow" not in (directory / "report.log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "plotly" in (directory / "report.html").read_text()
+
+
 def test_the_latest_run_is_the_one_that_finished_last(copied: Home) -> None:
     shutil.copytree(copied.run("first"), copied.run("older"))
     copied.run("unfinished").mkdir()
     summary = copied.run("older") / "summary.json"
-    import os
-
     os.utime(summary, (1, 1))
     assert latest(copied) == "first"
 
