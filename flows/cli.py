@@ -9,6 +9,7 @@ import typer
 
 from flows.commands import models, results, search, setup
 from flows.commands.help import GroupedCommand, GroupedCommands
+from flows.loading import saying_what_loads
 from flows.output import outlive_readers
 from flows.settings import settle
 from pipeline_lib.errors import AutomlError, HomeError, Stopped, UserError
@@ -94,7 +95,8 @@ def main() -> None:
     settle_home_directory()
     settle()
     try:
-        app()
+        with saying_what_loads():
+            app()
     except Stopped as error:
         typer.echo(str(error), err=True)
         sys.exit(STOPPED)

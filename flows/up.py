@@ -244,6 +244,8 @@ class _Session:
 
     def _wait(self, name: str, ready: Callable[[], bool]) -> None:
         begin = time.monotonic()
+        if not self.console.is_terminal:
+            self.say(f"{name} …")
         with self.console.status(f"{name} …"):
             while not ready():
                 child = self.children.ended()

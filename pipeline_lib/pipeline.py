@@ -123,7 +123,7 @@ class Outcome:
 
 
 def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
-    """Search, compare, decide, draw, test and register, as the flow `automl` does.
+    """Search, compare, decide, test, register and report, as the flow `automl` does.
 
     Guard the call with `if __name__ == "__main__":`, since trials run in processes of their own.
     Its progress is logged, on stderr where logging was not configured; to have it quiet:
