@@ -206,6 +206,6 @@ def test_the_commands_say_who_is_champion_and_who_was(home: Home) -> None:
     assert [event.action for event in history(home, "mnist")] == ["promote", "promote", "rollback"]
     failed = automl("rollback", "mnist", *place)
     assert failed.returncode == 2
-    assert failed.stderr.startswith("error: automl-mnist: has no champion before version 1")
+    assert "\nerror: automl-mnist: has no champion before version 1" in failed.stderr
     unknown = automl("promote", "mnits", *place)
     assert (unknown.returncode, "mnist" in unknown.stderr) == (2, True)
