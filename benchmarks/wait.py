@@ -19,7 +19,7 @@ import psutil
 from benchmarks.cold_run import AUTOML, cold_home, outcomes_of, run_json, wait_for_server
 from benchmarks.results import Bench, Result, Table
 from flows.prefect_server import LocalServer, answers
-from pipeline_lib.config import available_cores
+from pipeline_lib.cores import available_cores
 from pipeline_lib.home import Home
 
 _SAMPLE_SECONDS = 0.05

@@ -33,7 +33,7 @@ from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
 from pipeline_lib.memory import hurry
 from pipeline_lib.stopping import ignore_signals
-from pipeline_lib.templates import copy_template
+from pipeline_lib.templates import begin_with_template
 
 _TRIMMED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -165,7 +165,7 @@ class LocalServer:
         if lock is None:
             return record.read_text().strip()
         try:
-            lay_database(self.home)
+            begin_with_template("prefect", self.home.prefect / "prefect.db")
             with (
                 socket.create_server(("127.0.0.1", port)) as listener,
                 self._log.open("ab" if port else "wb") as log,
@@ -187,13 +187,6 @@ class LocalServer:
         finally:
             os.close(lock)
         return url
-
-
-def lay_database(home: Home) -> None:
-    """Give a new home the database that its server would take seconds to make."""
-    database = home.prefect / "prefect.db"
-    if not database.exists():
-        copy_template("prefect", database)
 
 
 @contextmanager

@@ -18,19 +18,13 @@ from flows.addresses import is_healthy, prefect_command
 from flows.children import Child, Children, Program
 from flows.deployments import PROJECT, presets
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
-from flows.prefect_server import (
-    answers,
-    claim,
-    client_settings,
-    deciding,
-    last_lines,
-    lay_database,
-)
+from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from flows.settings import without_mlflow, without_prefect
 from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
 from pipeline_lib.stopping import end_process, stoppable
+from pipeline_lib.templates import begin_with_template
 from pipeline_lib.tracking.address import check_address, without_password
 from pipeline_lib.tracking.store import UI_VARIABLE, server_named
 
@@ -172,7 +166,7 @@ class _Session:
         self.say("\nCtrl-C stops everything.")
 
     def _start_prefect_server(self) -> None:
-        lay_database(self.home)
+        begin_with_template("prefect", self.home.prefect / "prefect.db")
         command = ["flows.doors", self.host, str(self.prefect_port)]
         self._start("Prefect server", command, "server.log")
 

@@ -24,8 +24,10 @@ def template(package: str) -> Path:
     return Path(sys.prefix, "share", "automl", f"{package}-{version(package)}.db")
 
 
-def copy_template(package: str, database: Path) -> bool:
-    """Copy the template to `database`; False where there is none."""
+def begin_with_template(package: str, database: Path) -> bool:
+    """Make `database` from the template unless it is there; whether it is there then."""
+    if database.exists():
+        return True
     made = template(package)
     if not made.is_file():
         return False

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
+from pipeline_lib.isolation import isolated
 from pipeline_lib.memory import hurry
 
 LOG = "report.log"
@@ -30,9 +31,16 @@ def begin_report(home: Home, name: str, run_id: str, flow_run_id: str) -> None:
         flow_run_id: The flow's run in Prefect.
     """
     command = [sys.executable, "-m", "tasks.reporting", str(home.root), name, run_id, flow_run_id]
-    with (home.run(name) / LOG).open("wb") as log:
+    directory = home.run(name)
+    with (directory / LOG).open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            env=isolated(),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     threading.Thread(target=process.wait, daemon=True).start()
 

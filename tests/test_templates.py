@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.home import Home
-from pipeline_lib.templates import copy_template, make_template, template
+from pipeline_lib.templates import begin_with_template, make_template, template
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.store import migrate
 
@@ -55,7 +55,7 @@ def test_the_template_of_another_version_is_left_alone(installed: Path, tmp_path
     other = place.with_name(place.name.replace(version("mlflow"), "3.0.0"))
     other.parent.mkdir(parents=True)
     other.write_bytes(b"of another version")
-    assert not copy_template("mlflow", tmp_path / "mlflow.db")
+    assert not begin_with_template("mlflow", tmp_path / "mlflow.db")
     assert not (tmp_path / "mlflow.db").exists()
 
 

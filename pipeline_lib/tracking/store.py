@@ -20,7 +20,7 @@ from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
-from pipeline_lib.templates import copy_template
+from pipeline_lib.templates import begin_with_template
 from pipeline_lib.tracking import relocation
 from pipeline_lib.tracking.address import VARIABLE, artifacts_beside, without_password
 from pipeline_lib.tracking.patience import Patience, PatientClient
@@ -116,7 +116,7 @@ def _create(database: Path, artifacts: Path) -> None:
     """Build the database aside, so that a start that is killed leaves none half-made."""
     aside = database.with_suffix(".new")
     aside.unlink(missing_ok=True)
-    if not copy_template("mlflow", aside):
+    if not begin_with_template("mlflow", aside):
         migrate(aside)
     with closing(sqlite3.connect(aside)) as connection, connection:
         # The experiment that MLflow makes itself, "Default", is to keep its artifacts here.
