@@ -123,7 +123,6 @@ class _Usage:
 
     parent: int
     home: str
-    began: float
     samples: list[tuple[float, Counter[str]]] = field(default_factory=list)
     _kinds: dict[tuple[int, float], str] = field(default_factory=dict)
 
@@ -144,16 +143,15 @@ class _Usage:
         key = process.pid, process.create_time()
         if key not in self._kinds:
             said = process.cmdline()
-            ours = key[1] >= self.began and self.home in " ".join(
-                [*process.environ().values(), *said]
-            )
+            ours = self.home in " ".join([*process.environ().values(), *said])
             kind = "server" if "flows.prefect_server" in said else "children"
             self._kinds[key] = "parent" if process.pid == self.parent else kind if ours else ""
         return self._kinds[key]
 
     def at(self, moment: float) -> Counter[str]:
-        """What had been used at a moment."""
-        return next((used for when, used in self.samples if when >= moment), self.samples[-1][1])
+        """What had been used at a moment, since the first look."""
+        later = (used for when, used in self.samples if when >= moment)
+        return next(later, self.samples[-1][1]) - self.samples[0][1]
 
 
 def _watched_run(home: Home, budget: float) -> dict[str, Any]:
@@ -167,7 +165,7 @@ def _watched_run(home: Home, budget: float) -> dict[str, Any]:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    usage = _Usage(process.pid, str(home.root), began)
+    usage = _Usage(process.pid, str(home.root))
     lines: dict[str, list[str]] = {"out": [], "err": []}
     threads = [
         threading.Thread(target=_read, args=(process.stdout, lines["out"], at, "done")),

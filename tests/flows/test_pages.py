@@ -120,7 +120,10 @@ def test_prefect_refuses_a_run_with_a_parameter_that_cannot_be(up):
 def test_prefect_shows_a_run_and_its_artifacts(up, page, shows):
     words = ("Completed", "mnist", "Task runs")
     shows(f"{prefect(up)}/runs/flow-run/{run_of(up, NAME)['id']}", *words, picture="run")
-    found = artifacts(up)
+    deadline = time.monotonic() + 300
+    while "architecture" not in (found := artifacts(up)):  # it is drawn after the run is done
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
     expected = {"optuna-progress", "leaderboard", "architecture", "verdict", "mlflow-run", "report"}
     assert expected <= found.keys()
     for key, words in {
