@@ -42,8 +42,7 @@ _TRIMMED = {
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
-"""A server for one run needs no block types, automations, telemetry, or types checked as it loads.
-"""
+"""A server for one run needs no block types, automations, telemetry or checks of its own types."""
 
 _QUIET_SECONDS = 3.0
 
@@ -251,12 +250,10 @@ def _status(url: str, headers: dict[str, str], timeout: float) -> int | None:
 
 def last_lines(log: Path, count: int = 12) -> str:
     """The last lines of a log file, indented."""
-    lines = (
-        log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
-        if log.exists()
-        else []
-    )
-    return "\n".join(f"    {line}" for line in lines)
+    if not log.exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(f"    {line}" for line in lines[-count:])
 
 
 def _serve(listener: int, lock: int, users: Path) -> None:
