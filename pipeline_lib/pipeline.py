@@ -23,7 +23,7 @@ from pipeline_lib.errors import ImageError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Lines, Progress
 from pipeline_lib.record import Record
-from pipeline_lib.run_log import logged
+from pipeline_lib.run_log import logged, logs_of
 from pipeline_lib.selection import compare
 from pipeline_lib.stopping import NOTHING, stoppable
 from pipeline_lib.trial import Trial
@@ -147,7 +147,8 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         found = _search(run, engines, visible, record, stop)
         findings = _finish(run, found, data, record)
         kept = keep(run, findings, visible)
-        for path in (kept, *make_report(run.home, run.name)):
+        made = make_report(run.home, run.name)
+        for path in (kept, *made, *logs_of(run.home, run.name)):
             record.recorder.log_artifact(path)
         return Outcome(record.recorder.run_id, findings, run.directory, data.dataset)
 

@@ -22,6 +22,11 @@ def log_path(home: Home, name: str) -> Path:
     return home.run(name) / "run.log"
 
 
+def logs_of(home: Home, name: str) -> list[Path]:
+    """The log of a run, where anything was said."""
+    return [path for path in (log_path(home, name),) if path.exists()]
+
+
 @contextmanager
 def logged(home: Home, name: str) -> Iterator[None]:
     """Append what is said, by us and by Prefect, to the log of a run.

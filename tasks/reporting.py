@@ -49,11 +49,12 @@ def _report(home: Home, name: str, run_id: str, flow_run_id: str) -> None:
     """Be that process. The server of the home stays up until it ends, for what is sent to it."""
     acquire(home.prefect / "users", shared=True, wait=True)
     from pipeline_lib.report.making import make_report
+    from pipeline_lib.run_log import logs_of
     from pipeline_lib.tracking import open_store
 
     made = make_report(home, name)
     client = open_store(home).client
-    for path in made:
+    for path in (*made, *logs_of(home, name)):
         client.log_artifact(run_id, str(path))
     drawings = [path for path in made if path.suffix == ".png"]
     if drawings:
