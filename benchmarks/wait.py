@@ -144,7 +144,7 @@ class _Usage:
         if key not in self._kinds:
             said = process.cmdline()
             ours = self.home in " ".join([*process.environ().values(), *said])
-            kind = "server" if "flows.prefect_server" in said else "children"
+            kind = "server" if "flows.background_server" in said else "children"
             self._kinds[key] = "parent" if process.pid == self.parent else kind if ours else ""
         return self._kinds[key]
 

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,8 +31,6 @@ from flows.settings import API_URL, check_chosen_server, chosen_server, without_
 from pipeline_lib.errors import ServerError
 from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
-from pipeline_lib.memory import hurry
-from pipeline_lib.stopping import ignore_signals
 from pipeline_lib.templates import begin_with_template
 
 _TRIMMED = {
@@ -43,8 +41,6 @@ _TRIMMED = {
     "PY_KEY_VALUE_DISABLE_BEARTYPE": "true",
 }
 """A server for one run needs no block types, automations, telemetry or checks of its own types."""
-
-_QUIET_SECONDS = 3.0
 
 
 def client_settings(home: Home, api_url: str) -> dict[str, str]:
@@ -174,7 +170,7 @@ class LocalServer:
                 inherited = (listener.fileno(), lock)
                 arguments = [*map(str, inherited), str(self.home.prefect / "users")]
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "flows.prefect_server", *arguments],
+                    [sys.executable, "-m", "flows.background_server", *arguments],
                     pass_fds=inherited,
                     env={**without_prefect(), **client_settings(self.home, url), **_TRIMMED},
                     cwd=self.home.prefect,
@@ -254,47 +250,3 @@ def last_lines(log: Path, count: int = 12) -> str:
         return ""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-count:])
-
-
-def _serve(listener: int, lock: int, users: Path) -> None:
-    """Be the server on an open socket, with its lock, until nobody holds `users` any more."""
-    hurry()
-    import uvicorn
-    from prefect.server.api.server import create_app
-
-    inherited = socket.socket(fileno=listener)
-    host, port = inherited.getsockname()
-    app = doors.Guard(create_app(ephemeral=True, final=True), host, port)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
-    )
-
-    ignore_signals()
-    server.capture_signals = nullcontext  # type: ignore[method-assign]  # a run that finishes needs it
-
-    def end_when_unused() -> None:
-        users_lock = None
-        while users_lock is None:
-            with locked(users):  # as soon as nobody uses it
-                pass
-            _wait_until_written(users.with_name("prefect.db-wal"))
-            users_lock = acquire(users)
-        server.should_exit = True
-        os.close(lock)  # before `users`, so that a run that waits for it finds no server
-        os.close(users_lock)
-
-    threading.Thread(target=end_when_unused, daemon=True).start()
-    server.run(sockets=[inherited])
-
-
-def _wait_until_written(write_ahead_log: Path) -> None:
-    """Events are written some time after they were accepted, and lost when the server ends."""
-    last, seen = time.monotonic(), 0.0  # its times are the wall's, which may have been set back
-    while time.monotonic() - last < _QUIET_SECONDS:
-        time.sleep(0.2)
-        if write_ahead_log.exists() and (changed := write_ahead_log.stat().st_mtime) != seen:
-            last, seen = time.monotonic(), changed
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -43,7 +43,7 @@ def kind_of(process: psutil.Process) -> str:
         return owner + ("training" if "forkserver" in above else "forkserver")
     kinds = {
         "resource_tracker": owner + "resource tracker",
-        "prefect_server": "Prefect server",
+        "background_server": "Prefect server",
         "victim.py": "run",
         "long_run.py": "run",
     }
