@@ -23,7 +23,7 @@ def audit(program: str, lock: str, more: list[str]) -> int:
         command += ["--progress-spinner", "off", "--format", "json", "--output", str(report)]
         try:
             done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
-            packages = json.loads(report.read_text())["dependencies"]
+            packages = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
         except FileNotFoundError as error:
             said = str(error) if error.filename == program else done.stderr
             return _unchecked(said)

@@ -106,12 +106,12 @@ def _environment(home: Home) -> str:
     root = home.root / "benchmarks" / "autogluon"
     python, standing = root / "bin" / "python", root / "standing"
     wanted = f"{AUTOGLUON}\n{sys.version}\n"
-    if standing.exists() and standing.read_text() == wanted:
+    if standing.exists() and standing.read_text(encoding="utf-8") == wanted:
         return str(python)
     print(f"AutoGluon: building its environment (about 1 GB): {AUTOGLUON}", flush=True)
     _call([sys.executable, "-m", "venv", "--clear", str(root)], "no virtual environment")
     _call([str(python), "-m", "pip", "-q", "install", AUTOGLUON], "it cannot be installed")
-    standing.write_text(wanted)
+    standing.write_text(wanted, encoding="utf-8")
     return str(python)
 
 

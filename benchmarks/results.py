@@ -52,12 +52,14 @@ def measure(
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{part}.json"
     aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(json.dumps(document, indent=1) + "\n")
+    aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     aside.replace(path)
     return document
 
 
 def read_all(directory: Path = DIRECTORY) -> dict[str, Result]:
     """Every result there is, by part."""
-    documents = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+    documents = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.json"))
+    ]
     return {document["part"]: document for document in documents}

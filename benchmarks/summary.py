@@ -18,7 +18,7 @@ def write_summary(parts: dict[str, ModuleType], directory: Path) -> str:
     picture = "![Accuracy against seconds](accuracy.svg)" if plot(documents, directory) else ""
     text = "\n\n".join(filter(None, ["# Results", _headline(documents), picture, *sections])) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "table.md").write_text(text)
+    (directory / "table.md").write_text(text, encoding="utf-8")
     return text
 
 

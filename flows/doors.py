@@ -104,7 +104,9 @@ def _mlflow_users(home: Home, secret: str) -> dict[str, str]:
     text = "\n".join((*lines, f"database_uri = sqlite:///{place}", ""))
     for path, content in ((configuration, text), (database, "")):
         path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(content)
     return {
         "MLFLOW_AUTH_CONFIG_PATH": str(configuration),

@@ -158,7 +158,7 @@ class LocalServer:
         record = self.home.prefect / "background"
         lock = claim(record)
         if lock is None:
-            return record.read_text().strip()
+            return record.read_text(encoding="utf-8").strip()
         try:
             begin_with_template("prefect", self.home.prefect / "prefect.db")
             with (
@@ -205,7 +205,7 @@ def address_of_up(home: Home) -> str | None:
     path = home.prefect / "up"
     lock = claim(path)
     if lock is None:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     os.close(lock)
     return None
 

@@ -276,7 +276,7 @@ def _claimed(home: Home, api_url: str) -> Iterator[None]:
     with deciding(home):
         lock = claim(record)
         if lock is None:
-            address = record.read_text().removesuffix("/api")
+            address = record.read_text(encoding="utf-8").removesuffix("/api")
             remedy = "use it, stop it first, or choose another --home"
             raise ServerError("home", "is up already", value=address, remedy=remedy)
         os.write(lock, api_url.encode())

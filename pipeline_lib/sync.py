@@ -40,7 +40,7 @@ class Begun:
         """
         path = home.study(plain_name(name)) / RUN
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(path.read_text(encoding="utf-8"))
             run = Run(RunConfig.of_record(known["config"]), name, home)
             return cls(
                 run, _search_data(home, known["data"]), known["split_digest"], known["sizes"]

@@ -187,6 +187,23 @@ def test_every_python_that_is_started_gets_a_named_environment(path):
     assert not [c.lineno for c in starts if "env" not in {keyword.arg for keyword in c.keywords}]
 
 
+def opened_as_text(path):
+    """Calls that open a file as text and leave the encoding to the locale."""
+    for node in ast.walk(parsed(path)):
+        if not isinstance(node, ast.Call) or "encoding" in {k.arg for k in node.keywords}:
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        modes = {each.value for each in node.args if isinstance(each, ast.Constant)}
+        if name in ("read_text", "write_text") or (name == "fdopen" and modes & {"r", "w", "a"}):
+            yield ast.unparse(node)
+
+
+@every_source
+def test_a_locale_does_not_decide_how_files_are_read(path):
+    """ruff's PLW1514 holds what it can infer the type of; this holds the rest."""
+    assert not list(opened_as_text(path))
+
+
 def test_no_package_of_the_project_shadows_mlflow():
     assert not (ROOT / "mlflow" / "__init__.py").exists()
 

@@ -200,7 +200,7 @@ def _record(dataset: Dataset, home: Home) -> Path:
 
 def _find_prepared(dataset: Dataset, home: Home) -> PreparedData | None:
     try:
-        digest = json.loads(_record(dataset, home).read_text())["digest"]
+        digest = json.loads(_record(dataset, home).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError):  # not there, or cut short: it is made anew
         return None
     ready = PreparedData(dataset, digest, _directory(dataset, digest, _arrays_root(home)))

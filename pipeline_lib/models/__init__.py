@@ -110,7 +110,7 @@ def load_model(directory: Path) -> nn.Module:
         ModelError: A file is missing or does not belong to the other.
     """
     try:
-        architecture = json.loads((directory / ARCHITECTURE).read_text())
+        architecture = json.loads((directory / ARCHITECTURE).read_text(encoding="utf-8"))
         model = build_model(architecture)
         model.load_state_dict(load_file(directory / WEIGHTS))
     except _UNREADABLE as error:

@@ -196,7 +196,7 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
     for name in (ARCHITECTURE, WEIGHTS):
         shutil.copyfile(candidate.directory / name, network / name)
     candidate.served.save(network)
-    shape = tuple(json.loads((network / ARCHITECTURE).read_text())["shape"])
+    shape = tuple(json.loads((network / ARCHITECTURE).read_text(encoding="utf-8"))["shape"])
     images = TensorSpec(np.dtype("uint8"), (-1, *shape))
     probabilities = TensorSpec(np.dtype("float32"), (-1, len(candidate.classes)))
     script = Path(__file__).with_name("serving.py")

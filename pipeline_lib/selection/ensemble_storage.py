@@ -57,7 +57,9 @@ def save(run: Run, ensemble: Ensemble, sources: Sequence[Path]) -> None:
     from pipeline_lib.models.ensemble import Ensemble as Network
 
     shares = ([m.weight for m in ensemble.members], [m.temperature for m in ensemble.members])
-    described = [json.loads((source / ARCHITECTURE).read_text()) for source in sources]
+    described = [
+        json.loads((source / ARCHITECTURE).read_text(encoding="utf-8")) for source in sources
+    ]
     architecture = {
         "kind": KIND,
         "shape": described[0]["shape"],

@@ -51,7 +51,7 @@ def describe_space(home: Home, name: str, updates: tuple[SpaceUpdate, ...] = ())
     environment.check_ready(home)
     cached = environment.directory(home) / f"space-{name}.json"
     if not updates and cached.exists():
-        described: dict[str, Any] = json.loads(cached.read_text())
+        described: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         return described
     job = {"task": "describe", "shape": _SHAPE, "classes": _CLASSES, **space_fields(space)}
     log = environment.directory(home) / "describe.log"

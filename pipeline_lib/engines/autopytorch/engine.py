@@ -194,7 +194,7 @@ class _Search:
         place.parent.mkdir(exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
         Path(line["model"]).replace(place)
-        architecture = json.loads((place / "architecture.json").read_text())
+        architecture = json.loads((place / "architecture.json").read_text(encoding="utf-8"))
         return replace(
             trial,
             state=TrialState.COMPLETE,

@@ -54,7 +54,7 @@ def python(home: Home) -> Path:
 def is_ready(home: Home) -> bool:
     """Whether the environment stands, with these pins, this Python and this torch."""
     try:
-        found = json.loads((directory(home) / _FINGERPRINT).read_text())
+        found = json.loads((directory(home) / _FINGERPRINT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return bool(found == fingerprint()) and python(home).exists()

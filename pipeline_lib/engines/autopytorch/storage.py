@@ -84,7 +84,7 @@ class Journal:
         if not self._path.exists():
             return []
         found = []
-        for line in self._path.read_text(errors="replace").splitlines():
+        for line in self._path.read_text(errors="replace", encoding="utf-8").splitlines():
             try:
                 found.append(json.loads(line))
             except ValueError:  # cut short by a kill

@@ -49,7 +49,7 @@ class Lines:
     """Standard output, kept for JSON lines from any thread; counts what it tells of."""
 
     def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
         os.dup2(2, 1)  # whatever else prints goes to the log
         self._lock = threading.Lock()
         self._best = 0.0
