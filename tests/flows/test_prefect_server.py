@@ -1,6 +1,7 @@
 """Real servers, on free ports, with a home of the tests."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -119,6 +120,16 @@ def test_a_server_ends_when_its_run_is_killed(home):
         run.send_signal(signal.SIGKILL)
     wait_until_ended(home)
     assert not answers(url)
+
+
+@pytest.mark.slow
+def test_a_server_whose_home_is_deleted_ends(tmp_path):
+    home = Home(tmp_path / "home")
+    with python(WAIT, home) as run:
+        assert answers(run.stdout.readline().strip())
+        shutil.rmtree(home.root)
+        run.kill()
+    wait_until_ended(home)
 
 
 @pytest.mark.slow
