@@ -48,8 +48,7 @@ def _findings(home: Home) -> Iterator[Finding]:
     yield True, "engine optuna", "can run"
     yield _autopytorch(home)
     try:
-        find_dot()
-        yield True, "dot", "for diagrams"
+        yield True, "dot", f"{find_dot()}, for diagrams"
     except UserError as error:
         yield False, "dot", error.remedy
     served = os.environ.get("PREFECT_API_URL") or "a server is started for each run"

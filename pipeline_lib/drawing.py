@@ -177,7 +177,8 @@ def _dot_source(trace: _Trace, name: str, members: Sequence[str]) -> str:
     computed = _from_image_to_output(trace)
     numbers = {node: f"n{number}" for number, node in enumerate(computed)}
     graph = Digraph(name, graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
-    member_of = _members(trace, computed)
+    nobody: dict[str, int | None] = dict.fromkeys(computed)
+    member_of = _members(trace, computed) if members else nobody
     boxes = _parameters_by_users(trace, computed)
     for place in (None, *range(len(members))):
         part = graph if place is None else _frame(place, members[place])

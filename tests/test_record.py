@@ -40,6 +40,7 @@ def home(blank, tmp_path, monkeypatch):
     home = Home(tmp_path / "home")
     home.mlflow_database.parent.mkdir(parents=True)
     home.mlflow_database.write_bytes(blank.mlflow_database.read_bytes())
+    open_store(home)  # its addresses follow
     return home
 
 

@@ -207,7 +207,7 @@ def test_with_a_password_everything_works_and_nothing_shows_it(tmp_path, mnist, 
             assert status(url, Authorization=right, Host="evil.example") == 403
             assert status(url, Authorization=right, Origin="http://evil.example") == 403
 
-        run = f"--param budget_seconds=15 --param engine=optuna --param data={test_home.data}"
+        run = f"--param budget_seconds=15 --param engine=optuna --param data_root={test_home.data}"
         done = running.deploy_run(f"--watch --param name=behind-the-door {run}")
         log = (home.prefect / "worker.log").read_text()
         assert "finished successfully in 'Completed'" in done.stdout, done.stdout + log

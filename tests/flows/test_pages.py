@@ -22,7 +22,7 @@ def up(tmp_path_factory, mnist, test_home):
         assert "finished in state 'Failed'" in failed.stdout, failed.stdout + failed.stderr
         done = running.deploy_run(
             f"--watch --param name={NAME} --param engine=optuna --param budget_seconds=20",
-            f"--param data={test_home.data}",
+            f"--param data_root={test_home.data}",
         )
         log = (home.prefect / "worker.log").read_text()
         assert "finished successfully" in done.stdout, done.stdout + log

@@ -128,7 +128,7 @@ def test_a_deployment_runs_and_shows_in_both(home, mnist, test_home, tmp_path):
         running.environment = os.environ
         done = running.deploy_run(
             "--watch --param budget_seconds=15 --param name=first-run",
-            f"--param data={test_home.data}",
+            f"--param data_root={test_home.data}",
         )
         log = (home.prefect / "worker.log").read_text()
         assert "finished successfully in 'Completed'" in done.stdout, done.stdout + log
@@ -167,11 +167,13 @@ def ends_in_mlflow(home, name):
 def test_a_run_that_is_cancelled_keeps_its_records(home, mnist, test_home):
     with running_up(home) as running:
         running.start_long_run(
-            "vain", f"--param data={test_home.data} --param engine=optuna --param space=book"
+            "vain", f"--param data_root={test_home.data} --param engine=optuna --param space=book"
         )
         running.cancel("vain")
         wait_until(lambda: running.state_of("vain") == "CANCELLED", 60)
-        running.start_long_run("cancelled", f"--param data={test_home.data} --param engine=optuna")
+        running.start_long_run(
+            "cancelled", f"--param data_root={test_home.data} --param engine=optuna"
+        )
         wait_until(lambda: has_a_trial(home, "cancelled"), 180)
         running.cancel("cancelled")
         wait_until(lambda: running.state_of("cancelled") == "CANCELLED", 60)
@@ -185,13 +187,15 @@ def test_a_run_that_is_cancelled_keeps_its_records(home, mnist, test_home):
 @pytest.mark.long
 def test_what_becomes_of_a_run_when_up_ends(home, mnist, test_home):
     with running_up(home) as running:
-        running.start_long_run("killed", f"--param data={test_home.data}")
+        running.start_long_run("killed", f"--param data_root={test_home.data}")
         everything = running.processes()
         running.process.kill()
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in everything), 60)
     with running_up(home) as running:
         assert running.state_of("killed") == "CRASHED"
-        running.start_long_run("stopped", f"--param data={test_home.data} --param engine=optuna")
+        running.start_long_run(
+            "stopped", f"--param data_root={test_home.data} --param engine=optuna"
+        )
         wait_until(lambda: has_a_trial(home, "stopped"), 180)
         everything = running.processes()
         running.process.send_signal(signal.SIGTERM)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shlex
@@ -20,6 +19,7 @@ import sysconfig
 import tempfile
 import venv
 from collections.abc import Callable, Sequence
+from importlib.machinery import PathFinder  # setuptools warns where others ask for pip
 from pathlib import Path
 
 import pipeline_lib
@@ -76,7 +76,7 @@ def missing() -> str | None:
     if sys.version_info[:2] not in _PYTHONS:
         known = " or ".join("{}.{}".format(*pair) for pair in _PYTHONS)
         return f"Python {known} (this is {version}: ConfigSpace 0.6.1 has no wheel for it)"
-    if importlib.util.find_spec("pip") is None:
+    if PathFinder.find_spec("pip") is None:
         return "pip in this environment (python -m ensurepip)"
     compiler = shlex.split(sysconfig.get_config_var("CXX") or "g++")[0]
     if shutil.which(compiler) is None:
