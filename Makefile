@@ -47,7 +47,7 @@ mnist: install
 	@$(BIN)/automl run mnist
 
 test: install
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 check: install
 	@$(BIN)/ruff check --quiet

@@ -93,16 +93,29 @@ def isolating() -> Iterator[None]:
     import tempfile
 
     with _swapped:
-        before, folder, short = dict(os.environ), tempfile.tempdir, short_folder()
+        before, inside = dict(os.environ), isolated()
+        folder, short = tempfile.tempdir, short_folder()
         try:
             tempfile.tempdir = short
             multiprocessing.util.get_temp_dir()  # made once a process, removed at its end
             tempfile.tempdir = folder
-            become(isolated())
+            become(inside)
             yield
         finally:
             tempfile.tempdir = folder
-            become(before)
+            _undo(before, inside)
+
+
+def _undo(before: Mapping[str, str], inside: Mapping[str, str]) -> None:
+    """Take back what `inside` changed, not what another thread changed meanwhile."""
+    for name in before.keys() | inside.keys():
+        now, was = inside.get(name), before.get(name)
+        if was == now or os.environ.get(name) != now:
+            continue
+        if was is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = was
 
 
 def become(environ: Mapping[str, str]) -> None:

@@ -156,7 +156,8 @@ def test_the_environment_is_as_before_after_a_process_was_started(monkeypatch):
     with isolating():
         assert os.environ["PYTHONSAFEPATH"] == "1"
         assert os.environ["PYTHONPATH"] == str(ROOT)
-    assert dict(os.environ) == before
+        monkeypatch.setenv("SET_BY_ANOTHER_THREAD", "meanwhile")
+    assert dict(os.environ) == before | {"SET_BY_ANOTHER_THREAD": "meanwhile"}
 
 
 def test_the_command_starts_beside_and_behind_other_peoples_modules(tmp_path):
