@@ -22,7 +22,6 @@ from typing import Any
 import psutil
 
 from benchmarks.cold_run import cold_home, run_json, wait_for_server
-from pipeline_lib.engines import ladder
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.engines.optuna_storage import read_trials
@@ -90,13 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", required=True)
     given = parser.parse_args(arguments)
     os.environ["AUTOML_HOME"] = given.home
-    ladder.BASE_SAMPLES = given.base_samples
     _lengthen_studies(given.budget_seconds)
     beside = _watch_searches()
     from flows.running import run_here
 
     parameters = {"engine": "optuna", "trials": given.trials, "workers": given.workers}
-    run_here("mnist", {**parameters, "budget": "24h", "name": _NAME}, as_json=True)
+    parameters |= {"budget": "24h", "name": _NAME, "first_rung": given.base_samples}
+    run_here("mnist", parameters, as_json=True)
     print(json.dumps({"peak_mib": peak_memory(), "seconds_beside": sum(beside)}))
 
 

@@ -63,13 +63,12 @@ def finished_home(
 @pytest.fixture(scope="session")
 def outcome(finished_home: Home) -> Outcome:
     """The run `first` of two trials, each a few hundred samples long, its winner champion."""
-    from pipeline_lib.engines import ladder
     from pipeline_lib.pipeline import find_model
 
-    config = RunConfig(engine="optuna", budget_seconds=300, trials=2, workers=1, name="first")
+    counted = {"trials": 2, "workers": 1, "first_rung": 200}
+    config = RunConfig(engine="optuna", budget_seconds=300, name="first", **counted)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(ladder, "BASE_SAMPLES", 200)
         return find_model(config, finished_home)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines import ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.home import Home
 from pipeline_lib.record import Record
@@ -28,9 +27,8 @@ _TROUBLED = 1  # number of the trial that brings the trouble
 def main() -> None:
     """Arguments: home, data as JSON, what to do after the trial, the file to do it with."""
     home, data, trouble = Home(Path(sys.argv[1])), json.loads(sys.argv[2]), sys.argv[3]
-    ladder.BASE_SAMPLES = 100
     store.PATIENCE_SECONDS = 1.0
-    config = RunConfig(engine="optuna", trials=4, workers=1, budget_seconds=20)
+    config = RunConfig(engine="optuna", trials=4, workers=1, budget_seconds=20, first_rung=100)
     run = Run.begin(config, home, NAME)
     error = ""
     try:

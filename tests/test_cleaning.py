@@ -14,7 +14,6 @@ from test_tracking import a_trial
 from flows import cli
 from pipeline_lib.cleaning import Policy, clean, losers
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines import ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
@@ -46,10 +45,9 @@ def searched(tiny_data, tmp_path_factory):
     """A finished study of four trials in a home, its winner champion."""
     root = tmp_path_factory.mktemp("gc")
     home = Home(root / "home")
-    run = Run.begin(RunConfig(engine="optuna", trials=3, workers=1), home, "first")
+    run = Run.begin(RunConfig(engine="optuna", trials=3, workers=1, first_rung=100), home, "first")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(ladder, "BASE_SAMPLES", 100)
         patch.chdir(root)
         with Record(run) as record:
             deadline = time.monotonic() + run.config.budget_seconds

@@ -13,7 +13,6 @@ from mlflow_server import MlflowServer
 from test_tracking import a_trial
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines import ladder
 from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError, Stopped
 from pipeline_lib.home import Home
@@ -46,7 +45,7 @@ def home(blank, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(home):
-    return Run.begin(RunConfig(engine="optuna", trials=1, workers=1), home, "first")
+    return Run.begin(RunConfig(engine="optuna", trials=1, workers=1, first_rung=100), home, "first")
 
 
 @contextmanager
@@ -109,7 +108,6 @@ def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
     home, run, impatient, mnist, test_home, monkeypatch, caplog
 ):
     """MLflow takes nothing from beginning to end: the search does not notice."""
-    monkeypatch.setattr(ladder, "BASE_SAMPLES", 100)
     home.data.symlink_to(test_home.data)
     with locked(home), Record(run) as record:
         prepared = load_data(run)

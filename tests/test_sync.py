@@ -12,7 +12,6 @@ from small_mnist import prepare_small, small_dataset
 
 from pipeline_lib import RunConfig, find_model
 from pipeline_lib.data import catalogue
-from pipeline_lib.engines import ladder
 from pipeline_lib.home import Home
 from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store
@@ -30,9 +29,9 @@ def home(mnist, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(root)
-        patch.setattr(ladder, "BASE_SAMPLES", 100)
         patch.setattr(catalogue, "CATALOGUE", {**catalogue.CATALOGUE, "mnist": small_dataset()})
-        config = RunConfig(engine="optuna", trials=2, workers=1, budget_seconds=60, name="first")
+        counted = {"trials": 2, "workers": 1, "first_rung": 100}
+        config = RunConfig(engine="optuna", budget_seconds=60, name="first", **counted)
         find_model(config, home)
         yield home
 

@@ -164,7 +164,8 @@ class Chaos:
         budget, trials = _ENGINES[engine]
         command = [sys.executable, str(Path(__file__).with_name("victim.py")), "run", "mnist"]
         command += ["--engine", engine, "--budget", budget, "--trials", str(trials)]
-        command += ["--workers", "2", "--name", name, "--home", str(self.home.root)]
+        command += ["--workers", "2", "--first-rung", "100"]
+        command += ["--name", name, "--home", str(self.home.root)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         environment |= {MARK: self.token, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": mlflow_url}
         environment["PYTHONPATH"] = str(ROOT)

@@ -1,4 +1,4 @@
-"""`automl` on the first images of MNIST with rungs of a hundred samples: a run of seconds.
+"""`automl` on the first images of MNIST: a run of seconds.
 
 All else is as a user has it; what the harness kills is this process and what it starts.
 """
@@ -20,9 +20,7 @@ def main() -> None:
 
     catalogue.CATALOGUE = {**catalogue.CATALOGUE, "mnist": small_dataset()}
     from flows import cli
-    from pipeline_lib.engines import ladder
 
-    ladder.BASE_SAMPLES = 100
     cli.main()
 
 

@@ -77,6 +77,7 @@ class EngineContract:
     budget_seconds = 60.0
     trial_limit = 3
     workers = 2
+    first_rung: int | None = None
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -109,6 +110,7 @@ class EngineContract:
                 workers=cls.workers,
                 seed=3,
                 directory=directory,
+                first_rung=cls.first_rung,
             )
             return replace(usual, **changes)
 

@@ -37,25 +37,20 @@ pytestmark = pytest.mark.slow
 BASE = 100  # samples at the lowest rung, so that a trial takes a second
 
 
-@pytest.fixture(autouse=True, scope="module")
-def short_rungs():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ladder, "BASE_SAMPLES", BASE)
-        yield
-
-
 def long_budget():
     return {"budget_seconds": 600.0, "deadline": time.monotonic() + 600}
 
 
 class TestOptunaEngine(EngineContract):
+    first_rung = BASE
+
     @pytest.fixture(scope="class")
     @classmethod
     def engine(cls):
         return OptunaEngine("tpe")
 
     def test_rungs_climb_the_ladder(self, searched):
-        rungs = Ladder.of("default", self.budget_seconds, 320).rungs
+        rungs = Ladder.of("default", self.budget_seconds, 320, BASE).rungs
         assert rungs == (BASE, 3 * BASE, 9 * BASE)
         for trial in searching(searched.trials):
             reached = tuple(rung.samples for rung in trial.rungs)

@@ -355,9 +355,8 @@ def test_what_is_damaged_is_said(run, trials, small_data):
             load_model(path.parent)
 
 
-CONFIG = RunConfig(
-    engine="optuna", budget_seconds=300, trials=3, workers=1, name="first", ensemble=2
-)
+COUNTED = {"trials": 3, "workers": 1, "first_rung": 300}
+CONFIG = RunConfig(engine="optuna", budget_seconds=300, name="first", ensemble=2, **COUNTED)
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +372,6 @@ def outcome(home: Home):
     """A run of three trials, each a few hundred samples long, and two models that are as good."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setattr(ladder, "BASE_SAMPLES", 300)
         second = property(lambda self: self.rungs[-2])  # then a final is as long as the top rung
         patch.setattr(ladder.Ladder, "top", second)
         yield find_model(CONFIG, home)

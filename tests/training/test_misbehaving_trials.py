@@ -17,7 +17,6 @@ import pytest
 from test_workers import CONVNET
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines import ladder
 from pipeline_lib.engines import optuna_spaces as spaces
 from pipeline_lib.engines.base import SearchRequest
 from pipeline_lib.engines.optuna_engine import OptunaEngine, trial_seed
@@ -72,12 +71,11 @@ def test_a_trial_that_misbehaves_fails_and_the_next_is_unaffected(
         trial.suggest_float("unused", 0, 1)
         return CONVNET | (changes if trial.number == 0 else {})
 
-    monkeypatch.setattr(ladder, "BASE_SAMPLES", SAMPLES)
     monkeypatch.setitem(spaces.SPACES, "misbehaving", space)
     before = set(psutil.Process().children(recursive=True))
     request = SearchRequest(
         "study", tiny_data, "misbehaving", time.monotonic() + 60, 60.0, 2, 1, 0, tmp_path,
-        trial_seconds=5.0, trial_memory=1024,
+        trial_seconds=5.0, trial_memory=1024, first_rung=SAMPLES,
     )  # fmt: skip
     engine = OptunaEngine("random")
     engine.search(request, lambda trial: None, threading.Event())
