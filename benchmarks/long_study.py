@@ -126,9 +126,9 @@ def _lengthen_studies(budget_seconds: float) -> None:
     """Have runs ask for the study of a shorter run, with a deadline that never comes."""
     original = Run.request
 
-    def request(*arguments: object) -> SearchRequest:
+    def request(*arguments: object, **named: object) -> SearchRequest:
         deadline = time.monotonic() + _DEADLINE_SECONDS
-        asked = original(*arguments)
+        asked = original(*arguments, **named)
         return replace(asked, budget_seconds=budget_seconds, deadline=deadline)
 
     Run.request = request

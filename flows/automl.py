@@ -23,7 +23,7 @@ from pipeline_lib.finish import Findings, load_ahead
 from pipeline_lib.home import Home
 from pipeline_lib.progress import Progress
 from pipeline_lib.record import Record
-from pipeline_lib.run import Run, begin, claim_name, made_up_name
+from pipeline_lib.run import Run, begin, check_budget, check_data, claim_name, made_up_name
 from pipeline_lib.run_log import logged
 from pipeline_lib.stopping import stoppable
 from pipeline_lib.trial import Trial
@@ -46,6 +46,8 @@ def _study_name() -> str:
     given = {name: value for name, value in flow_run.parameters.items() if value is not None}
     try:
         config = RunConfig.parse(given)
+        check_data(config)
+        check_budget(config)
         return config.name or claim_name(Home.from_environment(), config.dataset)
     except (UserError, OSError):  # the run will say it, and writes nothing
         return given.get("name") or made_up_name("automl")

@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ class Children:
     def ended(self) -> Child | None:
         """A program that ended by itself."""
         return next((child for child in self._children if child.process.poll() is not None), None)
+
+    def end_below(self, name: str) -> None:
+        """End what a program has started, while it is there to hear how that ended."""
+        import psutil
+
+        for child in self._children:
+            if child.program.name == name:
+                with suppress(psutil.NoSuchProcess):
+                    for process in psutil.Process(child.process.pid).children():
+                        end(process.pid)
 
     def stop(self, keep: int = 0) -> None:
         """End all but the first `keep`, the last one first, and what they started; wait for it."""

@@ -35,6 +35,7 @@ _PAGE_SETTINGS = {
 }
 _START_LIMIT_SECONDS = 600.0  # a busy machine is no failure
 _STEADY_SECONDS = 600.0
+_WORKER = "Prefect worker"
 
 
 def up(
@@ -120,7 +121,7 @@ class _Session:
         is_ours = server_named() is None
         if is_ours:
             self._start_mlflow()
-        self._wait("Prefect worker", lambda: self.api.has(f"work_pools/{POOL}"))
+        self._wait(_WORKER, lambda: self.api.has(f"work_pools/{POOL}"))
         self._deploy()
         if is_ours:
             self._wait("MLflow server", lambda: is_healthy(f"{self.mlflow_url}/health"))
@@ -144,6 +145,7 @@ class _Session:
 
     def stop(self) -> None:
         """Stop everything in the reverse order, and say in Prefect what became of its runs."""
+        self.children.end_below(_WORKER)  # it would kill its runs; they have to say how they ended
         self.children.stop(keep=1)
         with suppress(ServerError):  # the server may be what ended; the next start closes them then
             self.api.close_open_runs("CANCELLED", "automl up was stopped.")
@@ -172,7 +174,7 @@ class _Session:
 
     def _start_worker(self) -> None:
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        self._start("Prefect worker", [*command, "--name", "automl up"], "worker.log")
+        self._start(_WORKER, [*command, "--name", "automl up"], "worker.log")
 
     def _start_mlflow(self) -> None:
         self.home.mlflow_artifacts.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import sys
+import time
 import urllib.request
 
 import psutil
@@ -197,6 +198,7 @@ def test_what_becomes_of_a_run_when_up_ends(home, mnist, test_home):
             "stopped", f"--param data_root={test_home.data} --param engine=optuna"
         )
         wait_until(lambda: has_a_trial(home, "stopped"), 180)
+        time.sleep(1)  # the listeners hear of it
         everything = running.processes()
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait() == 0
