@@ -1,4 +1,4 @@
-"""Part 4: what one waits for around a search, in seconds and CPU-seconds."""
+"""Part 3b: what one waits for around a search, in seconds and CPU-seconds."""
 
 from __future__ import annotations
 
