@@ -229,17 +229,21 @@ def test_an_interrupted_trial_is_run_once_more_and_not_again(request_in):
     assert states == [optuna.trial.TrialState.FAIL] * 2
 
 
-def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
-    request = replace(request_in, space="default")
-    study = open_(request)
-    line = first_in_line(study, request)
-    assert [parameters for parameters, _ in line] == priors("default", 60.0)
-    parameters, why = line[0]
+def try_first(study, parameters, why):
+    """Try what stands first in line."""
     study.enqueue_trial(parameters, user_attrs=why)
     trial = study.ask()
     default(trial, 60.0)
     trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
     study.tell(trial, 0.5)
+
+
+def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
+    request = replace(request_in, space="default")
+    study = open_(request)
+    line = first_in_line(study, request)
+    assert [parameters for parameters, _ in line] == priors("default", 60.0)
+    try_first(study, *line[0])
     assert first_in_line(open_(request), request) == line[1:]
 
 
@@ -264,12 +268,7 @@ def test_the_best_of_earlier_studies_come_first_and_once(request_in):
     study = open_(request)
     line = first_in_line(study, request)
     assert [parameters for parameters, _ in line] == [earlier.trials[n].params for n in (1, 3, 2)]
-    parameters, why = line[0]
-    study.enqueue_trial(parameters, user_attrs=why)
-    trial = study.ask()
-    default(trial, 60.0)
-    trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
-    study.tell(trial, 0.5)
+    try_first(study, *line[0])
     assert first_in_line(open_(request), request) == line[1:]
 
 
