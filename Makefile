@@ -23,7 +23,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0
 
 AUDIT := $(VENV)/audit
-APT := pipeline_lib/engines/autopytorch
+APT := pipeline_lib/search/autopytorch
 
 .PHONY: install mnist test check up lock audit chaos clean
 

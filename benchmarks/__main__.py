@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(part: str, module: ModuleType, short: bool, home: Home) -> int:
     from benchmarks.results import Bench, measure
     from benchmarks.summary import markdown
-    from pipeline_lib.data.prepared import prepare
+    from pipeline_lib.data.store import prepare
 
     try:
         data = prepare("mnist", home, progress=print).search_data(seed=0, validation_share=0.1)

@@ -13,7 +13,7 @@ import torch
 from benchmarks.chapter_loop import ChapterTraining, Images, chapter_images, first
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
-from pipeline_lib.engines.optuna_spaces import book
+from pipeline_lib.families.spaces import book
 
 _EPOCHS = 2
 _TIMEOUT_SECONDS = 2000

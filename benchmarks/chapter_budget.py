@@ -34,12 +34,12 @@ def measure(bench: Bench, size: Size) -> Result:
 
 
 def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
-    from pipeline_lib.data.prepared import prepare
-    from pipeline_lib.evaluation import evaluate_once
-    from pipeline_lib.ledger import Entry
-    from pipeline_lib.models import load_model, model_digest
-    from pipeline_lib.selection.compare import best
-    from pipeline_lib.sync import Begun
+    from pipeline_lib.data.store import prepare
+    from pipeline_lib.evaluation.final_test import evaluate_once
+    from pipeline_lib.evaluation.ledger import Entry
+    from pipeline_lib.models.saved import load_model, model_digest
+    from pipeline_lib.run.sync import Begun
+    from pipeline_lib.selection.leaderboard import best
 
     prepared = prepare("mnist", home, progress=print)
     found = []

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
-from pipeline_lib.models import build_model, design
+from pipeline_lib.models.saved import build_model, design
 from pipeline_lib.training.loop import make_optimizer
 from pipeline_lib.trial import Configuration
 

@@ -22,11 +22,11 @@ from typing import Any
 import psutil
 
 from benchmarks.cold_run import cold_home, run_json, wait_for_server
-from pipeline_lib.engines.base import SearchRequest
-from pipeline_lib.engines.optuna_engine import OptunaEngine
-from pipeline_lib.engines.optuna_storage import read_trials
 from pipeline_lib.home import Home
-from pipeline_lib.run import Run
+from pipeline_lib.run.run import Run
+from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.search.engine import SearchRequest
+from pipeline_lib.search.study import read_trials
 from pipeline_lib.trial import Trial
 
 _NAME = "long"

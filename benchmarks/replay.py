@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.engines.optuna_engine import trial_seed
-from pipeline_lib.engines.optuna_spaces import space_function
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.families.spaces import space_function
+from pipeline_lib.search.driver import trial_seed
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Configuration, Rung
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine_facts
-from pipeline_lib.data.prepared import SearchData
+from pipeline_lib.data.store import SearchData
 from pipeline_lib.home import Home
 
 DIRECTORY = Path(__file__).parent / "results"

@@ -21,10 +21,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from small_mnist import prepare_small  # noqa: E402
 
 from pipeline_lib.config import RunConfig  # noqa: E402
-from pipeline_lib.data.prepared import PreparedData, prepare  # noqa: E402
-from pipeline_lib.engines import make_engine  # noqa: E402
+from pipeline_lib.data.store import PreparedData, prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
-from pipeline_lib.run import Run  # noqa: E402
+from pipeline_lib.run.run import Run  # noqa: E402
+from pipeline_lib.search import make_engine  # noqa: E402
 from pipeline_lib.selection.ensemble import add_ensemble  # noqa: E402
 from pipeline_lib.selection.folds import compare_finalists  # noqa: E402
 from pipeline_lib.trial import Trial  # noqa: E402

@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.long_study import long_study, peak_memory
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.models import design, multiply_adds
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.models.saved import design, multiply_adds
 from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
 from pipeline_lib.trial import Configuration
 

@@ -16,16 +16,16 @@ from flows.ending import Ending
 from flows.parameters import takes_the_configuration
 from flows.telling import tell
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.prepared import PreparedData
-from pipeline_lib.engines.base import Engine
+from pipeline_lib.data.store import PreparedData
 from pipeline_lib.errors import Stopped, UserError
-from pipeline_lib.finish import Findings, load_ahead
 from pipeline_lib.home import Home
-from pipeline_lib.progress import Progress
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run, begin, check_budget, check_data, claim_name, made_up_name
-from pipeline_lib.run_log import logged
-from pipeline_lib.stopping import stoppable
+from pipeline_lib.run.finish import Findings, load_ahead
+from pipeline_lib.run.log import logged
+from pipeline_lib.run.progress import Progress
+from pipeline_lib.run.run import Run, begin, check_budget, check_data, claim_name, made_up_name
+from pipeline_lib.run.stopping import stoppable
+from pipeline_lib.search.engine import Engine
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
 from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
 from tasks.data import load_data

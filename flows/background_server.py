@@ -15,8 +15,8 @@ from pathlib import Path
 
 from flows import doors
 from pipeline_lib.files import acquire, locked
-from pipeline_lib.memory import hurry
-from pipeline_lib.stopping import ignore_signals
+from pipeline_lib.run.stopping import ignore_signals
+from pipeline_lib.training.memory import hurry
 
 _QUIET_SECONDS = 3.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.isolation import isolated
-from pipeline_lib.stopping import CLOSING_SECONDS, GRACE_SECONDS
+from pipeline_lib.run.stopping import CLOSING_SECONDS, GRACE_SECONDS
 
 _PATIENCE_SECONDS = GRACE_SECONDS + CLOSING_SECONDS + 5.0  # of a run that a worker has
 _MARK = "AUTOML_STARTED_BY"

@@ -14,8 +14,8 @@ from flows.output import outlive_readers
 from flows.settings import settle
 from pipeline_lib.errors import AutomlError, HomeError, Stopped, UserError
 from pipeline_lib.home import settle_home_directory
-from pipeline_lib.memory import hurry
-from pipeline_lib.stopping import STOPPED
+from pipeline_lib.run.stopping import STOPPED
+from pipeline_lib.training.memory import hurry
 
 _COMMANDS = {
     "Search": {"run": search.run, "reproduce": search.reproduce, "sync": search.sync},

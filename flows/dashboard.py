@@ -52,7 +52,7 @@ def show(home: Home, name: str | None, port: int) -> None:
 
 def _study(home: Home, name: str | None) -> Path:
     """Where a run keeps its Optuna study."""
-    from pipeline_lib.engines.optuna_journal import journal
+    from pipeline_lib.search.journal import journal
 
     found = [path for path in (home.root / "studies").glob("*/optuna") if journal(path).exists()]
     if not found:
@@ -69,7 +69,7 @@ def _application(directory: Path) -> WSGIApplication:
     """Optuna's dashboard, to look at only: any page in the browser could ask it to delete."""
     from optuna_dashboard import wsgi
 
-    from pipeline_lib.engines.optuna_journal import open_storage
+    from pipeline_lib.search.journal import open_storage
 
     dashboard = wsgi(open_storage(directory))
 

@@ -12,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 
 from pipeline_lib.config import available_cores
-from pipeline_lib.dot import find_dot
-from pipeline_lib.engines.autopytorch import environment
 from pipeline_lib.errors import AutomlError, UserError
 from pipeline_lib.home import Home
+from pipeline_lib.report.dot import find_dot
+from pipeline_lib.search.autopytorch import environment
 from tasks.text import Page
 
 _PACKAGES = (

@@ -11,10 +11,10 @@ from prefect.states import Cancelled, State
 
 from flows.telling import tell
 from pipeline_lib.errors import Stopped
-from pipeline_lib.progress import Progress
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run
-from pipeline_lib.stopping import NOTHING, end_process
+from pipeline_lib.run.progress import Progress
+from pipeline_lib.run.run import Run
+from pipeline_lib.run.stopping import NOTHING, end_process
+from pipeline_lib.tracking.record import Record
 from tasks.display import leave_terminal
 
 

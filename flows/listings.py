@@ -6,14 +6,14 @@ import json
 import sys
 from typing import Any
 
-from pipeline_lib.cleaning import Cleaned
 from pipeline_lib.config import SPACES, RunConfig
-from pipeline_lib.data.prepared import status
+from pipeline_lib.data.store import status
 from pipeline_lib.formats import short
 from pipeline_lib.home import Home
 from pipeline_lib.options import choice
 from pipeline_lib.registry.promotion import Event, history
 from pipeline_lib.registry.versions import model_name
+from pipeline_lib.run.gc import Cleaned
 from tasks.text import JOINED, Page
 
 
@@ -103,8 +103,8 @@ def print_cleaned(studies: list[Cleaned], *, dry_run: bool) -> None:
 
 def print_reproduction(home: Home, name: str) -> bool:
     """Have it again, a line for each thing compared; whether nothing differs."""
-    from pipeline_lib.agreement import Verdict
-    from pipeline_lib.reproduction import reproduce
+    from pipeline_lib.run.agreement import Verdict
+    from pipeline_lib.run.reproduce import reproduce
 
     facts = reproduce(home, name, lambda line: print(line, file=sys.stderr, flush=True))
     for fact in facts:
@@ -119,7 +119,7 @@ def install(home: Home, engine: str) -> None:
         ConfigurationError: There is no such engine.
         EngineUnavailable: It cannot run here; says what is missing.
     """
-    from pipeline_lib.engines import make_engine
+    from pipeline_lib.search import make_engine
 
     choice("engine", engine, SPACES)
     home.ensure_writable()
@@ -129,10 +129,10 @@ def install(home: Home, engine: str) -> None:
 
 def _describe(home: Home, engine: str, name: str) -> list[dict[str, Any]]:
     if engine == "optuna":
-        from pipeline_lib.engines.optuna_spaces import describe_space
+        from pipeline_lib.families.spaces import describe_space
 
         return describe_space(name, RunConfig().budget_seconds)
-    from pipeline_lib.engines.autopytorch import engine as autopytorch
+    from pipeline_lib.search.autopytorch import engine as autopytorch
 
     home.ensure_writable()
     autopytorch.AutoPytorchEngine(home).prepare(lambda line: print(line, file=sys.stderr))

@@ -31,7 +31,7 @@ from flows.settings import API_URL, check_chosen_server, chosen_server, without_
 from pipeline_lib.errors import ServerError
 from pipeline_lib.files import acquire, locked
 from pipeline_lib.home import Home
-from pipeline_lib.templates import begin_with_template
+from pipeline_lib.tracking.templates import begin_with_template
 
 _TRIMMED = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

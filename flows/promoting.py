@@ -9,7 +9,7 @@ import typer
 from flows.listings import print_promotion
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.promoting import Candidacy, crown, weigh
+from pipeline_lib.run.promoting import Candidacy, crown, weigh
 
 
 def promote_by_hand(home: Home, dataset: str, version: int | None, why: str, *, yes: bool) -> None:

@@ -17,13 +17,13 @@ from flows.prefect_server import LocalServer
 from flows.settings import check_servers, stand_in
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import ConfigFile, in_seconds
-from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import choice
-from pipeline_lib.run_log import log_path
-from pipeline_lib.stopping import NOTHING, STOPPED, end_process, stoppable
+from pipeline_lib.run.log import log_path
+from pipeline_lib.run.stopping import NOTHING, STOPPED, end_process, stoppable
 from pipeline_lib.training.workers import warm_up
 from tasks.display import ConsoleLines
 from tasks.waiting import waiting_for
@@ -47,7 +47,7 @@ def run_here(
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
-    from pipeline_lib.run import check_budget, check_data
+    from pipeline_lib.run.run import check_budget, check_data
 
     config = configuration(data, given, file)
     home = Home.from_environment()
@@ -55,7 +55,7 @@ def run_here(
     check_budget(config)
     check_servers(home)
     if config.warm_start:
-        from pipeline_lib.warm_start import settle
+        from pipeline_lib.run.warm_start import settle
 
         settle(config, home, config.name or "")  # says what is wrong before anything is started
     home.ensure_writable()
@@ -117,7 +117,7 @@ def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
         from flows.automl import automl
 
         if "optuna" in config.engines:  # loaded while the server does
-            import pipeline_lib.engines.optuna_engine  # noqa: F401
+            import pipeline_lib.search.driver  # noqa: F401
         server.wait_until_healthy()
     parameters = {**config.model_dump(), "notify": _out_of_prefect(config.notify)}
     try:

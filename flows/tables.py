@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline_lib.data.catalogue import find
+from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.home import Home
 from tasks.display import leaderboard_table
 from tasks.text import Page
@@ -12,7 +12,7 @@ from tasks.text import Page
 
 def print_runs(home: Home) -> None:
     """Every run, the one that began last first."""
-    from pipeline_lib.runs import list_runs
+    from pipeline_lib.run.runs import list_runs
 
     listed = list_runs(home)
     page = Page(sys.stdout)
@@ -38,8 +38,8 @@ def print_leaderboard(home: Home, name: str | None, top: int) -> None:
     Raises:
         UserError: There is no such run.
     """
-    from pipeline_lib.runs import trials_of
-    from pipeline_lib.selection.compare import leaderboard
+    from pipeline_lib.run.runs import trials_of
+    from pipeline_lib.selection.leaderboard import leaderboard
 
     chosen, trials = trials_of(home, name)
     frame = leaderboard(trials)

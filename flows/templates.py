@@ -6,8 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from pipeline_lib.templates import make_template
 from pipeline_lib.tracking.store import migrate as migrate_mlflow
+from pipeline_lib.tracking.templates import make_template
 
 
 def migrate_prefect(database: Path) -> None:

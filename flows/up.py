@@ -23,10 +23,10 @@ from flows.settings import without_mlflow, without_prefect
 from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
-from pipeline_lib.stopping import end_process, stoppable
-from pipeline_lib.templates import begin_with_template
+from pipeline_lib.run.stopping import end_process, stoppable
 from pipeline_lib.tracking.address import check_address, without_password
 from pipeline_lib.tracking.store import UI_VARIABLE, server_named
+from pipeline_lib.tracking.templates import begin_with_template
 
 _PAGE_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline_lib.config import RunConfig
     from pipeline_lib.home import Home
-    from pipeline_lib.pipeline import Outcome, find_model
+    from pipeline_lib.run.pipeline import Outcome, find_model
 
 __all__ = ["Home", "Outcome", "RunConfig", "find_model"]
 
 _HOMES = {
     "Home": "pipeline_lib.home",
-    "Outcome": "pipeline_lib.pipeline",
+    "Outcome": "pipeline_lib.run.pipeline",
     "RunConfig": "pipeline_lib.config",
-    "find_model": "pipeline_lib.pipeline",
+    "find_model": "pipeline_lib.run.pipeline",
 }
 
 

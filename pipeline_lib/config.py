@@ -19,12 +19,12 @@ from pydantic import (
 )
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.catalogue import CATALOGUE, find
-from pipeline_lib.engines.autopytorch import spaces as autopytorch_spaces
+from pipeline_lib.data.sources.catalogue import CATALOGUE, find
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, plain_name
+from pipeline_lib.search.autopytorch import spaces as autopytorch_spaces
 
 Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]

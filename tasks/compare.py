@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from pipeline_lib import finish
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run
-from pipeline_lib.selection.compare import leaderboard, shown
-from pipeline_lib.selection.contest import Contest
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.run import finish
+from pipeline_lib.run.run import Run
+from pipeline_lib.selection.comparison import Contest
 from pipeline_lib.selection.ensemble import Candidates
+from pipeline_lib.selection.leaderboard import leaderboard, shown
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
 from tasks.stage import stage
 

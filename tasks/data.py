@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline_lib import run as stages
-from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.data.store import PreparedData
+from pipeline_lib.run import run as stages
 from tasks.stage import stage_with_retries
 
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.formats import short
-from pipeline_lib.progress import SHOWN_LIVE, Progress, Snapshot
-from pipeline_lib.selection.compare import SHOWN, outcomes, shown
+from pipeline_lib.run.progress import SHOWN_LIVE, Progress, Snapshot
+from pipeline_lib.selection.leaderboard import SHOWN, outcomes, shown
 from pipeline_lib.trial import ENSEMBLE
 from tasks.text import JOINED, Page
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline_lib import run as stages
-from pipeline_lib.engines.base import Engine
+from pipeline_lib.run import run as stages
+from pipeline_lib.search.engine import Engine
 from tasks.stage import stage
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from pipeline_lib import run as stages
-from pipeline_lib.engines.base import Engine, SearchRequest
-from pipeline_lib.progress import Progress
-from pipeline_lib.record import Record
+from pipeline_lib.run import run as stages
+from pipeline_lib.run.progress import Progress
+from pipeline_lib.search.engine import Engine, SearchRequest
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
 from tasks.stage import stage
 from tasks.watching import Watch

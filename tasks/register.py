@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline_lib import finish
-from pipeline_lib.data.prepared import PreparedData
-from pipeline_lib.evaluation import TestResult
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run
+from pipeline_lib.data.store import PreparedData
+from pipeline_lib.evaluation.final_test import TestResult
+from pipeline_lib.run import finish
+from pipeline_lib.run.run import Run
+from pipeline_lib.tracking.record import Record
 from tasks.stage import stage_with_retries
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
-from pipeline_lib import finish
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.record import Record
+from pipeline_lib.data.store import SearchData
 from pipeline_lib.report.files import REPORT, keep
-from pipeline_lib.run import Run
+from pipeline_lib.report.verdict import sentence, verdict
+from pipeline_lib.run import finish
+from pipeline_lib.run.run import Run
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.store import ui_address
-from pipeline_lib.verdict import sentence, verdict
 from tasks.reporting import begin_report
 from tasks.stage import stage
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import isolated
-from pipeline_lib.memory import hurry
+from pipeline_lib.training.memory import hurry
 
 LOG = "report.log"
 
@@ -49,7 +49,7 @@ def _report(home: Home, name: str, run_id: str, flow_run_id: str) -> None:
     """Be that process. The server of the home stays up until it ends, for what is sent to it."""
     acquire(home.prefect / "users", shared=True, wait=True)
     from pipeline_lib.report.making import make_report
-    from pipeline_lib.run_log import logs_of
+    from pipeline_lib.run.log import logs_of
     from pipeline_lib.tracking import open_store
 
     made = make_report(home, name)

@@ -10,8 +10,8 @@ from contextvars import copy_context
 import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from pipeline_lib.progress import Lines, Progress
-from pipeline_lib.record import Record
+from pipeline_lib.run.progress import Lines, Progress
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
 
 _log = logging.getLogger("automl")

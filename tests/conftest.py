@@ -14,12 +14,12 @@ from hypothesis import settings
 from small_mnist import prepare_small
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.prepared import PreparedData, SearchData, prepare
+from pipeline_lib.data.store import PreparedData, SearchData, prepare
 from pipeline_lib.home import Home
-from pipeline_lib.memory import hurry
+from pipeline_lib.training.memory import hurry
 
 if TYPE_CHECKING:
-    from pipeline_lib.pipeline import Outcome
+    from pipeline_lib.run.pipeline import Outcome
 
 hurry()  # as the command line does
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
@@ -63,7 +63,7 @@ def finished_home(
 @pytest.fixture(scope="session")
 def outcome(finished_home: Home) -> Outcome:
     """The run `first` of two trials, each a few hundred samples long, its winner champion."""
-    from pipeline_lib.pipeline import find_model
+    from pipeline_lib.run.pipeline import find_model
 
     counted = {"trials": 2, "workers": 1, "first_rung": 200}
     config = RunConfig(engine="optuna", budget_seconds=300, name="first", **counted)

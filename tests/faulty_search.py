@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.home import Home
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run, search
-from pipeline_lib.sync import _search_data
+from pipeline_lib.run.run import Run, search
+from pipeline_lib.run.sync import _search_data
+from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store, store
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.trial import Trial, TrialState
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from pipeline_lib import finish
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.data.store import PreparedData
+from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import readings
-from pipeline_lib.models import build_model, design, load_model, save_model
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run, begin
+from pipeline_lib.models.saved import build_model, design, load_model, save_model
+from pipeline_lib.run import finish
+from pipeline_lib.run.run import Run, begin
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import Rung, Trial, TrialState
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline_lib.data.catalogue import CATALOGUE, Dataset, idx_files
-from pipeline_lib.data.prepared import PreparedData, prepare_dataset
-from pipeline_lib.data.raw_files import idx_header
+from pipeline_lib.data.sources.catalogue import CATALOGUE, Dataset, idx_files
+from pipeline_lib.data.sources.idx import idx_header
+from pipeline_lib.data.store import PreparedData, prepare_dataset
 from pipeline_lib.home import Home
 
 TRAIN, TEST = 1200, 400

@@ -11,10 +11,10 @@ import pytest
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.home import Home
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run
+from pipeline_lib.run.run import Run
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.address import _heads, check_address
+from pipeline_lib.tracking.record import Record
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from flows import cli, deployments
-from pipeline_lib.data.catalogue import CATALOGUE
-from pipeline_lib.data.raw_files import idx_header
+from pipeline_lib.data.sources.catalogue import CATALOGUE
+from pipeline_lib.data.sources.idx import idx_header
 
 MNIST = [file.path for file in CATALOGUE["mnist"].files]
 SHAPES = [file.shape for file in CATALOGUE["mnist"].files]
@@ -285,7 +285,7 @@ def test_a_study_that_leads_out_of_the_home(home, tmp_path):
     from pipeline_lib.config import RunConfig
     from pipeline_lib.errors import ConfigurationError
     from pipeline_lib.home import Home
-    from pipeline_lib.run import Run
+    from pipeline_lib.run.run import Run
 
     (tmp_path / "elsewhere").mkdir()
     (home / "studies").mkdir(parents=True)

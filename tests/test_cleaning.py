@@ -12,17 +12,17 @@ import pytest
 from test_tracking import a_trial
 
 from flows import cli
-from pipeline_lib.cleaning import Policy, clean, losers
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.models import load_model
-from pipeline_lib.record import Record
+from pipeline_lib.models.saved import load_model
 from pipeline_lib.registry.promotion import promote
 from pipeline_lib.registry.versions import Candidate, load_champion, register
-from pipeline_lib.run import RUN, Run, search
-from pipeline_lib.sync import sync
+from pipeline_lib.run.gc import Policy, clean, losers
+from pipeline_lib.run.run import RUN, Run, search
+from pipeline_lib.run.sync import sync
+from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Rung, TrialState
 
 

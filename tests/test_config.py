@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline_lib.config import SPACES, RunConfig
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError, DataError, UserError
 from pipeline_lib.options import parse_seconds
 
@@ -134,7 +134,7 @@ def test_every_space_that_is_known_at_the_door_is_taken():
 
 
 def test_the_door_and_the_engine_know_the_same_spaces():
-    from pipeline_lib.engines import optuna_spaces as spaces
+    from pipeline_lib.families import spaces
 
     assert set(SPACES["optuna"]) == set(spaces.SPACES)
 

@@ -12,9 +12,9 @@ from test_record import everything_in_mlflow
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError, Stopped
-from pipeline_lib.pipeline import find_model
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run, begin, load_data
+from pipeline_lib.run.pipeline import find_model
+from pipeline_lib.run.run import Run, begin, load_data
+from pipeline_lib.tracking.record import Record
 
 pytestmark = pytest.mark.slow
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from house import House, chance_networks
 
-from pipeline_lib import finish
-from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.data.store import PreparedData
+from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import readings
 from pipeline_lib.registry.promotion import champion, promote_over
+from pipeline_lib.report.verdict import verdict
+from pipeline_lib.run import finish
 from pipeline_lib.tracking import open_store
 from pipeline_lib.trial import Trial
-from pipeline_lib.verdict import verdict
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,13 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from torch import nn
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.dot import find_dot, render
-from pipeline_lib.drawing import draw
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import captured
 from pipeline_lib.models.ensemble import Ensemble
-from pipeline_lib.run import Run
+from pipeline_lib.report.diagram import draw
+from pipeline_lib.report.dot import find_dot, render
+from pipeline_lib.run.run import Run
 
 SVG = "{http://www.w3.org/2000/svg}"
 IMAGE_SHAPE = (1, 28, 28)

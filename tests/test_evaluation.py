@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from pipeline_lib.data.prepared import SealedTestSet
-from pipeline_lib.evaluation import _mistakes, evaluate_once, read_figures, summarise
+from pipeline_lib.data.store import SealedTestSet
+from pipeline_lib.evaluation.final_test import _mistakes, evaluate_once, read_figures, summarise
+from pipeline_lib.evaluation.ledger import Entry, readings
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import Entry, readings
-from pipeline_lib.models import build_model, design, load_model, model_digest, save_model
+from pipeline_lib.models.saved import build_model, design, load_model, model_digest, save_model
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
 from pipeline_lib.training.loop import predict
 
@@ -244,9 +244,9 @@ def test_a_reading_counts_although_the_images_cannot_be_read(kept, home, tmp_pat
 _ENTER = """
 import sys
 from pathlib import Path
-from pipeline_lib.data.prepared import SealedTestSet
+from pipeline_lib.data.store import SealedTestSet
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import Entry
+from pipeline_lib.evaluation.ledger import Entry
 home, who, times = Home(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()

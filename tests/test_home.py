@@ -15,12 +15,12 @@ import torch
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import HomeError
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, save_model
-from pipeline_lib.record import Record
+from pipeline_lib.models.saved import build_model, save_model
 from pipeline_lib.registry.versions import Candidate, load_champion, register
-from pipeline_lib.run import Run, begin, load_data
-from pipeline_lib.sync import Begun
+from pipeline_lib.run.run import Run, begin, load_data
+from pipeline_lib.run.sync import Begun
 from pipeline_lib.tracking import Recorder, open_store
+from pipeline_lib.tracking.record import Record
 
 ARCHITECTURE = {
     "kind": "book",

@@ -99,7 +99,7 @@ def own_modules(name):
 @pytest.mark.parametrize(
     "path",
     ["flows/cli.py", "pipeline_lib/config.py", "pipeline_lib/home.py", "pipeline_lib/errors.py",
-     "pipeline_lib/data/catalogue.py"],
+     "pipeline_lib/data/sources/catalogue.py"],
 )  # fmt: skip
 def test_what_the_command_line_reaches_early_is_light(path):
     assert not reached_at_import(ROOT / path, set()) & HEAVY
@@ -108,7 +108,7 @@ def test_what_the_command_line_reaches_early_is_light(path):
 @every_source
 def test_nothing_that_runs_code_from_a_file_is_used(path):
     """No pickle from trial to served model. The wheel's is read by a restricted unpickler."""
-    if name_of(path) == "pipeline_lib/data/mnist_wheel.py":
+    if name_of(path) == "pipeline_lib/data/sources/mnist_wheel.py":
         pytest.skip("the one restricted unpickler")
     tree = parsed(path)
     unsafe = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
@@ -126,7 +126,7 @@ def test_nothing_that_runs_code_from_a_file_is_used(path):
 
 
 def test_the_wheels_pickle_is_read_by_the_restricted_unpickler_only():
-    source = (ROOT / "pipeline_lib/data/mnist_wheel.py").read_text()
+    source = (ROOT / "pipeline_lib/data/sources/mnist_wheel.py").read_text()
     uses = [
         ast.unparse(node)
         for node in ast.walk(ast.parse(source))
@@ -172,7 +172,7 @@ def is_a_door(function):
 @every_source
 def test_what_has_one_place_is_not_written_again(path):
     """Locks and files that are written aside; memory limits."""
-    homes = {"fcntl": "pipeline_lib/files.py", "resource": "pipeline_lib/memory.py"}
+    homes = {"fcntl": "pipeline_lib/files.py", "resource": "pipeline_lib/training/memory.py"}
     again = {name for name, home in homes.items() if home != name_of(path)}
     assert not imported_packages(path) & again
 
@@ -180,7 +180,7 @@ def test_what_has_one_place_is_not_written_again(path):
 @every_source
 def test_every_python_that_is_started_gets_a_named_environment(path):
     """`isolation.isolated()`, or what was made of it; `dot` and `git` are no Pythons."""
-    if name_of(path) in ("pipeline_lib/dot.py", "pipeline_lib/tracking/environment.py"):
+    if name_of(path) in ("pipeline_lib/report/dot.py", "pipeline_lib/tracking/environment.py"):
         pytest.skip("starts another program")
     calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     starts = [c for c in calls if ast.unparse(c.func) in ("subprocess.run", "subprocess.Popen")]

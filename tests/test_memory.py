@@ -20,7 +20,7 @@ def test_a_process_in_a_hurry_collects_seldom_and_not_as_it_ends():
         "import atexit, gc\n"
         "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # the last to be called
         "print(gc.get_threshold()[0])\n"
-        "from pipeline_lib.memory import hurry\n"
+        "from pipeline_lib.training.memory import hurry\n"
         "hurry()\n"
         "print(gc.get_threshold()[0])\n"
     )
@@ -31,7 +31,7 @@ def test_a_process_in_a_hurry_collects_seldom_and_not_as_it_ends():
 def test_what_is_loaded_for_good_is_out_of_the_collectors_sight_and_new_things_are_not():
     enabled, loaded_is_seen, new_is_seen = said(
         "import gc, sys\n"
-        "from pipeline_lib.memory import load_for_good\n"
+        "from pipeline_lib.training.memory import load_for_good\n"
         "load_for_good('colorsys', 'json.tool')\n"
         "new = [[]]\n"
         "seen = {id(each) for each in gc.get_objects()}\n"
@@ -45,7 +45,7 @@ def test_freed_pages_do_not_fault_in_again():
     faults = said(
         "import resource\n"
         "import numpy as np\n"
-        "from pipeline_lib.memory import keep_pages\n"
+        "from pipeline_lib.training.memory import keep_pages\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(10):\n"

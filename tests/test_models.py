@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline_lib.engines.optuna_spaces import BASE_MULTIPLY_ADDS
 from pipeline_lib.errors import ModelError
-from pipeline_lib.models import (
+from pipeline_lib.families.spaces import BASE_MULTIPLY_ADDS
+from pipeline_lib.models import convnet
+from pipeline_lib.models.saved import (
     ARCHITECTURE,
     WEIGHTS,
     build_model,
-    convnet,
     design,
     load_model,
     multiply_adds,

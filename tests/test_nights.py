@@ -12,14 +12,14 @@ from small_mnist import prepare_small, small_dataset
 
 from flows.deployments import preset
 from pipeline_lib import Outcome, RunConfig, find_model
-from pipeline_lib.data import catalogue
-from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.data.sources import catalogue
+from pipeline_lib.data.store import PreparedData
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import readings
 from pipeline_lib.registry.promotion import champion
-from pipeline_lib.run import RUN
-from pipeline_lib.warm_start import settle
+from pipeline_lib.run.run import RUN
+from pipeline_lib.run.warm_start import settle
 
 
 def begun(home: Home, name: str, **config: Any) -> None:

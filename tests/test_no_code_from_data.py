@@ -14,10 +14,8 @@ import torch
 from PIL import Image
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.catalogue import CATALOGUE
-from pipeline_lib.data.prepared import prepare, prepare_dataset
-from pipeline_lib.engines.optuna_journal import journal
-from pipeline_lib.engines.optuna_storage import read_trials
+from pipeline_lib.data.sources.catalogue import CATALOGUE
+from pipeline_lib.data.store import prepare, prepare_dataset
 from pipeline_lib.errors import (
     AutomlError,
     ConfigurationError,
@@ -27,15 +25,17 @@ from pipeline_lib.errors import (
     UserError,
 )
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, load_model, save_model
-from pipeline_lib.registry.prediction import classify
+from pipeline_lib.models.saved import build_model, load_model, save_model
 from pipeline_lib.registry.promotion import promote
 from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.report.files import SUMMARY, TEST
 from pipeline_lib.report.files import load as load_report
-from pipeline_lib.run import Run
+from pipeline_lib.run.run import Run
+from pipeline_lib.run.sync import sync
+from pipeline_lib.search.journal import journal
+from pipeline_lib.search.study import read_trials
 from pipeline_lib.selection.ensemble_storage import stored
-from pipeline_lib.sync import sync
+from pipeline_lib.serving.prediction import classify
 from pipeline_lib.tracking import Recorder
 
 ARCHITECTURE = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.progress import Progress, Snapshot
+from pipeline_lib.run.progress import Progress, Snapshot
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 

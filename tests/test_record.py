@@ -13,13 +13,13 @@ from mlflow_server import MlflowServer
 from test_tracking import a_trial
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines.optuna_engine import OptunaEngine
 from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError, Stopped
 from pipeline_lib.home import Home
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run, begin, load_data, search
-from pipeline_lib.sync import sync
+from pipeline_lib.run.run import Run, begin, load_data, search
+from pipeline_lib.run.sync import sync
+from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store, store
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.trial import TrialState
 

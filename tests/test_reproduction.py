@@ -14,19 +14,19 @@ import pytest
 from small_mnist import prepare_small, small_dataset
 
 from flows import cli, dashboard
-from pipeline_lib.agreement import Verdict, agreement, chance_difference
-from pipeline_lib.cleaning import Policy, clean
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data import catalogue
-from pipeline_lib.engines.optuna_engine import OptunaEngine
+from pipeline_lib.data.sources import catalogue
 from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.home import Home
-from pipeline_lib.record import Record
-from pipeline_lib.recorded import configuration_of, recorded
 from pipeline_lib.report.files import latest
-from pipeline_lib.reproduction import reproduce
-from pipeline_lib.run import Run, begin, load_data, search
+from pipeline_lib.run.agreement import Verdict, agreement, chance_difference
+from pipeline_lib.run.gc import Policy, clean
+from pipeline_lib.run.recorded import configuration_of, recorded
+from pipeline_lib.run.reproduce import reproduce
+from pipeline_lib.run.run import Run, begin, load_data, search
+from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import CONFIGURATION
 from pipeline_lib.trial import Rung, Trial, TrialState
 

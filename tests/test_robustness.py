@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.robustness import PERTURBATIONS, accuracy_when_perturbed
+from pipeline_lib.evaluation.perturbations import PERTURBATIONS, accuracy_when_perturbed
 
 
 class Brightest(nn.Module):

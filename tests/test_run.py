@@ -8,16 +8,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline_lib import run as stages
 from pipeline_lib.config import plain_name
 from pipeline_lib.home import Home
-from pipeline_lib.run import claim_name
+from pipeline_lib.run import run as stages
+from pipeline_lib.run.run import claim_name
 
 ROOT = Path(__file__).parents[1]
 _CLAIMING = """
 import sys, time
 from pathlib import Path
-from pipeline_lib import run
+from pipeline_lib.run import run
 from pipeline_lib.home import Home
 time.strftime = lambda form: "20270101-020000"
 print(*(run.claim_name(Home(Path(sys.argv[1])), "mnist") for _ in range(20)))

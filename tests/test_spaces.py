@@ -6,7 +6,8 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from pipeline_lib.engines.optuna_spaces import (
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.families.spaces import (
     BASE_MULTIPLY_ADDS,
     SPACES,
     book,
@@ -14,8 +15,7 @@ from pipeline_lib.engines.optuna_spaces import (
     priors,
     space_function,
 )
-from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.models import build_model, design, multiply_adds
+from pipeline_lib.models.saved import build_model, design, multiply_adds
 from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
 
 BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prefect.utilities.engine import capture_sigterm
 
-from pipeline_lib.stopping import STOPPED, stoppable
+from pipeline_lib.run.stopping import STOPPED, stoppable
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -145,7 +145,7 @@ def test_a_run_that_has_nothing_ends_at_the_first_signal():
 
 _HUNG = """
 import pathlib, sys, threading
-from pipeline_lib import stopping
+from pipeline_lib.run import stopping
 
 stopping.CLOSING_SECONDS = 0.5
 lock, closing = threading.Lock(), pathlib.Path(sys.argv[1]).touch

@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from flows.doctor import print_doctor
-from pipeline_lib.engines.autopytorch import wheels
 from pipeline_lib.home import Home
+from pipeline_lib.search.autopytorch import wheels
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {"mlflow": "3.11", "prefect": "3.6.22", "torch": "2.10"}

@@ -11,9 +11,9 @@ import pytest
 from small_mnist import prepare_small, small_dataset
 
 from pipeline_lib import RunConfig, find_model
-from pipeline_lib.data import catalogue
+from pipeline_lib.data.sources import catalogue
 from pipeline_lib.home import Home
-from pipeline_lib.sync import sync
+from pipeline_lib.run.sync import sync
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipeline_lib.home import Home
-from pipeline_lib.templates import begin_with_template, make_template, template
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.store import migrate
+from pipeline_lib.tracking.templates import begin_with_template, make_template, template
 
 
 @pytest.fixture(scope="module")

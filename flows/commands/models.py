@@ -34,7 +34,7 @@ def predict(
     home: HomeOption = None,
 ) -> None:
     """Classify images with a registered model."""
-    from pipeline_lib.registry.prediction import classify
+    from pipeline_lib.serving.prediction import classify
 
     for answer in classify(use_home(home), model, images):
         typer.echo(f"{answer.path}  {answer.label}  {answer.probability:.1%}")
@@ -67,6 +67,6 @@ def rollback(
 
 
 def _known(dataset: str) -> str:
-    from pipeline_lib.data.catalogue import find
+    from pipeline_lib.data.sources.catalogue import find
 
     return find(dataset).name

@@ -29,7 +29,7 @@ def leaderboard(
 
 def open_report(run: RunArgument = None, home: HomeOption = None) -> None:
     """Open the report of a run in the browser, or print its address where there is none."""
-    from pipeline_lib.runs import report_of
+    from pipeline_lib.run.runs import report_of
 
     page = report_of(use_home(home), run).as_uri()
     typer.echo(page)

@@ -49,7 +49,7 @@ def run(
 
 def sync(run: NamedRunArgument, home: HomeOption = None) -> None:
     """Record in MLflow what it missed of a run, from the engines' own storages."""
-    from pipeline_lib.sync import sync as record_again
+    from pipeline_lib.run.sync import sync as record_again
 
     for engine, trials in record_again(use_home(home), run).items():
         typer.echo(f"{engine}: {trials} trials are in MLflow")

@@ -35,7 +35,7 @@ def gc(
 ) -> None:
     """Remove the weights of trials that lost; never the registry's, nor of a run that goes on."""
     from flows.listings import print_cleaned
-    from pipeline_lib.cleaning import Policy, clean
+    from pipeline_lib.run.gc import Policy, clean
 
     policy = Policy(keep_best, keep_last)
     print_cleaned(clean(use_home(home), policy, dry_run=dry_run), dry_run=dry_run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import Champion, champion, history

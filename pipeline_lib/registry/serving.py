@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from pipeline_lib.models import load_model
+from pipeline_lib.models.saved import load_model
 from pipeline_lib.registry.served import Served
 
 

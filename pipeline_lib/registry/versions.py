@@ -83,7 +83,7 @@ def register(home: Home, candidate: Candidate) -> int:
         ModelError: The files are not those of a model, or the name cannot be.
         HomeError: The store in the state directory cannot be used.
     """
-    from pipeline_lib.models import load_model
+    from pipeline_lib.models.saved import load_model
 
     name = model_name(candidate.dataset)
     load_model(candidate.directory)
@@ -163,7 +163,7 @@ def _classifier(uri: str, files: Path) -> Classifier:
     from mlflow.models import Model
     from yaml import YAMLError
 
-    from pipeline_lib.models import load_model, model_digest
+    from pipeline_lib.models.saved import load_model, model_digest
 
     network = files / "artifacts" / _FOLDER
     try:
@@ -189,7 +189,7 @@ def _save_pyfunc(path: Path, candidate: Candidate, model_id: str) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    from pipeline_lib.models import ARCHITECTURE, WEIGHTS
+    from pipeline_lib.models.saved import ARCHITECTURE, WEIGHTS
 
     network = path.parent / _FOLDER
     network.mkdir()

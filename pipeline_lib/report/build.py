@@ -27,7 +27,7 @@ from pipeline_lib.report.charts import (
 from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import Chart
 from pipeline_lib.report.hyperparameters import shortened
-from pipeline_lib.selection.compare import leaderboard
+from pipeline_lib.selection.leaderboard import leaderboard
 from pipeline_lib.trial import ENDED, ENSEMBLE, Trial
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def _front_matter(data: ReportData) -> str:
 
 
 def _shape(data: ReportData) -> str:
-    from pipeline_lib.data.catalogue import find
+    from pipeline_lib.data.sources.catalogue import find
 
     channels, height, width = find(data.config.dataset).shape
     return f"{height} × {width} pixels, {'grey' if channels == 1 else f'{channels} channels'},"

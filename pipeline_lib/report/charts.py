@@ -24,7 +24,7 @@ from pipeline_lib.report.figures import (
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
-    from pipeline_lib.evaluation import Calibration
+    from pipeline_lib.evaluation.final_test import Calibration
     from pipeline_lib.selection.calibration import Bin
 
 FRONT_SHOWN = 12

@@ -14,28 +14,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib import verdict
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.catalogue import find
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.engines import make_engine
+from pipeline_lib.data.sources.catalogue import find
+from pipeline_lib.data.store import SearchData
 from pipeline_lib.errors import UserError
-from pipeline_lib.evaluation import TestResult, read_figures
+from pipeline_lib.evaluation.final_test import TestResult, read_figures
+from pipeline_lib.evaluation.ledger import figures, readings
 from pipeline_lib.files import write_whole
 from pipeline_lib.formats import p_value
 from pipeline_lib.home import Home
-from pipeline_lib.ledger import figures, readings
 from pipeline_lib.options import choice
+from pipeline_lib.report import verdict
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.data import ReportData, Section, Table
-from pipeline_lib.run import Run
+from pipeline_lib.run.run import Run
+from pipeline_lib.search import make_engine
 from pipeline_lib.selection.ensemble_storage import leading, stored
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
-    from pipeline_lib.finish import Findings
-    from pipeline_lib.selection.contest import Contest
+    from pipeline_lib.run.finish import Findings
+    from pipeline_lib.selection.comparison import Contest
 
 SUMMARY, TEST, DETAILS = "summary.json", "test.json", "details.json"
 REPORT, CARD = "report.html", "README.md"
@@ -159,7 +159,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
 
 def _tested_since(home: Home, winner: Trial, kept: Mapping[str, Any]) -> TestResult | None:
     """What `automl promote`, or another run that found the same model, measured later."""
-    from pipeline_lib.models import WEIGHTS, model_digest
+    from pipeline_lib.models.saved import WEIGHTS, model_digest
 
     if winner.model is None or not (winner.model / WEIGHTS).is_file():
         return None  # `automl gc` removed it

@@ -24,7 +24,7 @@ def milliseconds_per_image(directory: Path, shape: Sequence[int]) -> float:
     """
     import torch
 
-    from pipeline_lib.models import load_model
+    from pipeline_lib.models.saved import load_model
 
     network = load_model(directory)
     image = torch.zeros(1, *shape)  # (1, C, H, W)

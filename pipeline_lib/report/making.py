@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.data.catalogue import find
+from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
@@ -38,8 +38,8 @@ def make_report(home: Home, name: str) -> list[Path]:
 
 def _draw(data: ReportData, directory: Path) -> list[Path]:
     """The winner's network as PDF, SVG and PNG, and its printed form."""
-    from pipeline_lib.drawing import draw
-    from pipeline_lib.models import load_model
+    from pipeline_lib.models.saved import load_model
+    from pipeline_lib.report.diagram import draw
 
     if not _has_weights(data.winner):
         return []
@@ -71,11 +71,11 @@ def _spaces(home: Home, data: ReportData) -> dict[str, list[dict[str, Any]]]:
     config, engines = data.config, {trial.engine for trial in data.trials}
     described: dict[str, list[dict[str, Any]]] = {}
     if "optuna" in engines:
-        from pipeline_lib.engines import optuna_spaces
+        from pipeline_lib.families import spaces as optuna_spaces
 
         described["optuna"] = optuna_spaces.describe_space(config.space, config.budget_seconds)
     if "autopytorch" in engines:
-        from pipeline_lib.engines.autopytorch import description, spaces
+        from pipeline_lib.search.autopytorch import description, spaces
 
         updates = spaces.parse_updates(config.search_space_updates)
         try:
@@ -98,6 +98,6 @@ def _latencies(data: ReportData) -> dict[str, float]:
 
 def _has_weights(trial: Trial) -> bool:
     """Whether its network is there: `automl gc` leaves no losers'."""
-    from pipeline_lib.models import WEIGHTS
+    from pipeline_lib.models.saved import WEIGHTS
 
     return trial.model is not None and (trial.model / WEIGHTS).is_file()

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.run import Run
-from pipeline_lib.selection import compare
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.run.run import Run
+from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save, stored
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
@@ -156,7 +156,7 @@ def library(trials: Iterable[Trial], size: int) -> list[Trial]:
 
     None that errs more than `_MOST_ERRORS` times as often as the best: it would join by chance.
     """
-    from pipeline_lib.models import WEIGHTS
+    from pipeline_lib.models.saved import WEIGHTS
 
     kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
     most_errors = _MOST_ERRORS * min((_errors(trial) for trial in kept), default=0.0)
@@ -180,8 +180,8 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
     import torch
     from scipy.special import softmax
 
-    from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
+    from pipeline_lib.models.saved import load_model
     from pipeline_lib.selection.calibration import fit_temperature
     from pipeline_lib.training.loop import predict_on_all_cores
 

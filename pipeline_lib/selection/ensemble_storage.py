@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.files import write_whole
-from pipeline_lib.run import Run
-from pipeline_lib.selection import compare
+from pipeline_lib.run.run import Run
+from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 _FILE = "trial.json"
@@ -52,9 +52,9 @@ class Ensemble:
 
 def save(run: Run, ensemble: Ensemble, sources: Sequence[Path]) -> None:
     """Write its files from its members' directories; what makes it a stored one comes last."""
-    from pipeline_lib.models import ARCHITECTURE, load_model, save_model
     from pipeline_lib.models.ensemble import KIND
     from pipeline_lib.models.ensemble import Ensemble as Network
+    from pipeline_lib.models.saved import ARCHITECTURE, load_model, save_model
 
     shares = ([m.weight for m in ensemble.members], [m.temperature for m in ensemble.members])
     described = [

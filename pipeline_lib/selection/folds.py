@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline_lib.data.prepared import SearchData
-from pipeline_lib.run import Run
-from pipeline_lib.selection import compare
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.run.run import Run
+from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Member, stored
-from pipeline_lib.selection.statistics import FoldComparison, compare_on_folds
+from pipeline_lib.statistics import FoldComparison, compare_on_folds
 from pipeline_lib.training.again import Again, train_again
 from pipeline_lib.training.workers import TrialJob
 from pipeline_lib.trial import ENSEMBLE, Trial
@@ -126,7 +126,7 @@ def _accuracies(
 
 
 def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
-    from pipeline_lib.engines.optuna_engine import trial_seed
+    from pipeline_lib.search.driver import trial_seed
 
     return TrialJob(
         data=fold,
@@ -141,8 +141,8 @@ def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
 def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
     import torch
 
-    from pipeline_lib.models import load_model
     from pipeline_lib.models.ensemble import combine
+    from pipeline_lib.models.saved import load_model
     from pipeline_lib.training.loop import predict_on_all_cores
 
     split = fold.load()

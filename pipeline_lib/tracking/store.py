@@ -20,10 +20,10 @@ from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
-from pipeline_lib.templates import begin_with_template
 from pipeline_lib.tracking import relocation
 from pipeline_lib.tracking.address import VARIABLE, artifacts_beside, without_password
 from pipeline_lib.tracking.patience import Patience, PatientClient
+from pipeline_lib.tracking.templates import begin_with_template
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

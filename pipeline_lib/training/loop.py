@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.prepared import Split
+from pipeline_lib.data.store import Split
 from pipeline_lib.errors import TrialFailure
-from pipeline_lib.memory import keep_pages
-from pipeline_lib.models import build_model
 from pipeline_lib.models.convnet import Normalise
-from pipeline_lib.training.augmentation import augment
+from pipeline_lib.models.saved import build_model
 from pipeline_lib.training.device import Device
 from pipeline_lib.training.emphasis import Emphasis
+from pipeline_lib.training.memory import keep_pages
 from pipeline_lib.training.schedule import one_cycle
+from pipeline_lib.training.transforms import augment
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 EVALUATION_BATCH = 250  # whose activations still fit a cache

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.isolation import isolating
-from pipeline_lib.memory import limit_memory
-from pipeline_lib.stopping import ignore_signals
+from pipeline_lib.run.stopping import ignore_signals
 from pipeline_lib.training.device import Device, choose
+from pipeline_lib.training.memory import limit_memory
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
 if TYPE_CHECKING:  # numpy would keep the forkserver from starting
-    from pipeline_lib.data.prepared import SearchData
+    from pipeline_lib.data.store import SearchData
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training.preload"])
@@ -226,7 +226,7 @@ def _end_with_parent() -> None:
 
 
 def _train(connection: Connection, job: TrialJob, device: Device) -> None:
-    from pipeline_lib import models
+    from pipeline_lib.models import saved as models
     from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
 
     use_one_thread()

@@ -29,7 +29,7 @@ from processes import MARK, end, family, kind_of  # noqa: E402
 from small_mnist import prepare_small, small_dataset  # noqa: E402
 
 from flows.prefect_server import LocalServer  # noqa: E402
-from pipeline_lib.data.prepared import prepare  # noqa: E402
+from pipeline_lib.data.store import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 
 _PAUSE_SECONDS = 2.0
@@ -155,7 +155,7 @@ def _growth(samples: list[Sample], trials: int) -> Growth:
 def _child(trials: int, workers: int, home: Path) -> None:
     """Be the run."""
     from benchmarks import long_study
-    from pipeline_lib.data import catalogue
+    from pipeline_lib.data.sources import catalogue
 
     catalogue.CATALOGUE = {**catalogue.CATALOGUE, "mnist": small_dataset()}
     numbers = [trials, workers, _BUDGET, _BASE_SAMPLES]

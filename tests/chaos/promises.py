@@ -9,12 +9,12 @@ from urllib.request import url2pathname
 
 import optuna
 
-from pipeline_lib.engines.autopytorch.storage import Journal
-from pipeline_lib.engines.optuna_journal import open_storage
-from pipeline_lib.engines.optuna_storage import INTERRUPTED
 from pipeline_lib.home import Home
-from pipeline_lib.models import load_model
-from pipeline_lib.sync import Begun, sync
+from pipeline_lib.models.saved import load_model
+from pipeline_lib.run.sync import Begun, sync
+from pipeline_lib.search.autopytorch.storage import Journal
+from pipeline_lib.search.journal import open_storage
+from pipeline_lib.search.study import INTERRUPTED
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.tracking.trials import key_of

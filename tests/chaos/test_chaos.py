@@ -12,9 +12,9 @@ import pytest
 from harness import Chaos
 from promises import Broken, Promises
 
-from pipeline_lib.engines.optuna_journal import journal, open_storage
 from pipeline_lib.home import Home
-from pipeline_lib.sync import sync
+from pipeline_lib.run.sync import sync
+from pipeline_lib.search.journal import journal, open_storage
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.experiments import open_experiment
 from pipeline_lib.tracking.recorder import runs_of_study

@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line that follows."""
     from small_mnist import small_dataset
 
-    from pipeline_lib.data import catalogue
+    from pipeline_lib.data.sources import catalogue
 
     catalogue.CATALOGUE = {**catalogue.CATALOGUE, "mnist": small_dataset()}
     from flows import cli

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_lib.data.catalogue import Dataset, idx_files
-from pipeline_lib.data.raw_files import idx_header
+from pipeline_lib.data.sources.catalogue import Dataset, idx_files
+from pipeline_lib.data.sources.idx import idx_header
 
 TRAIN, TEST, SIDE = 30, 10, 4
 

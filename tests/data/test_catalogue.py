@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from pipeline_lib.data.catalogue import CATALOGUE, find
+from pipeline_lib.data.sources.catalogue import CATALOGUE, find
 from pipeline_lib.errors import DataError
 
 
@@ -25,7 +25,7 @@ def test_a_name_like_no_other_gets_no_guess():
 
 def test_the_catalogue_is_read_without_numpy_or_torch():
     code = (
-        "import sys, pipeline_lib.data.catalogue\n"
+        "import sys, pipeline_lib.data.sources.catalogue\n"
         "print(*({'numpy', 'torch', 'torchvision'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

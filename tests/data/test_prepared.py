@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline_lib.data.catalogue import CATALOGUE
-from pipeline_lib.data.prepared import SearchData, prepare, prepare_dataset, status
-from pipeline_lib.data.raw_files import read_arrays
+from pipeline_lib.data.sources.catalogue import CATALOGUE
+from pipeline_lib.data.sources.idx import read_arrays
+from pipeline_lib.data.store import SearchData, prepare, prepare_dataset, status
 from pipeline_lib.errors import DataError, HomeError
 from pipeline_lib.home import Home
 
@@ -203,13 +203,13 @@ def test_only_evaluation_unseals_the_test_set():
                 callers.add(str(path.relative_to(PROJECT)))
             if isinstance(node, ast.Constant) and node.value in ("sealed", "unseal"):
                 callers.add(str(path.relative_to(PROJECT)))
-    assert callers <= {"pipeline_lib/evaluation.py", "pipeline_lib/data/prepared.py"}
+    assert callers <= {"pipeline_lib/evaluation/final_test.py", "pipeline_lib/data/store.py"}
 
 
 WARM_START = """
 import sys
 from pathlib import Path
-from pipeline_lib.data.prepared import prepare
+from pipeline_lib.data.store import prepare
 from pipeline_lib.home import Home
 prepare("mnist", Home(Path(sys.argv[1])), progress=print)
 print(*({'torch', 'torchvision'} & set(sys.modules)))

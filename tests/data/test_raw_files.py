@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline_lib.data.raw_files import check_files, idx_header, read_arrays
+from pipeline_lib.data.sources.idx import check_files, idx_header, read_arrays
 from pipeline_lib.errors import DataError
 
 

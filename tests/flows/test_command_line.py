@@ -196,7 +196,7 @@ def test_a_condition_of_a_search_space_is_said_once_and_whole():
 
 
 def test_an_error_of_a_run_names_its_log(tmp_path, capsys):
-    from pipeline_lib.run_log import log_path, logged
+    from pipeline_lib.run.log import log_path, logged
 
     home = Home(tmp_path)
     with pytest.raises(RuntimeError) as caught, logged(home, "first"):
@@ -207,7 +207,7 @@ def test_an_error_of_a_run_names_its_log(tmp_path, capsys):
 
 
 def test_what_the_user_can_mend_leaves_no_log(tmp_path):
-    from pipeline_lib.run_log import logged
+    from pipeline_lib.run.log import logged
 
     with pytest.raises(UserError), logged(Home(tmp_path), "first"):
         raise ConfigurationError("name", "is that of a run that is going on")
@@ -215,7 +215,7 @@ def test_what_the_user_can_mend_leaves_no_log(tmp_path):
 
 
 def test_a_place_that_takes_no_log_costs_the_log_alone(tmp_path):
-    from pipeline_lib.run_log import logged
+    from pipeline_lib.run.log import logged
 
     (tmp_path / "runs").write_text("")
     with logged(Home(tmp_path), "first"):
@@ -224,7 +224,7 @@ def test_a_place_that_takes_no_log_costs_the_log_alone(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk here")
 def test_a_disk_that_is_full_costs_the_log_alone(tmp_path, capsys):
-    from pipeline_lib.run_log import log_path, logged
+    from pipeline_lib.run.log import log_path, logged
 
     path = log_path(Home(tmp_path), "first")
     path.parent.mkdir(parents=True)
@@ -238,7 +238,7 @@ HEARD = """
 import logging, sys
 from pathlib import Path
 from pipeline_lib.home import Home
-from pipeline_lib.run_log import logged
+from pipeline_lib.run.log import logged
 
 with logged(Home(Path(sys.argv[1])), "first"):
     logging.getLogger("automl").info("said once")

@@ -17,9 +17,9 @@ from optuna.exceptions import ExperimentalWarning
 from running_up import free_port
 
 from flows.dashboard import show
-from pipeline_lib.engines.optuna_journal import open_storage
 from pipeline_lib.errors import ServerError, UserError
 from pipeline_lib.home import Home
+from pipeline_lib.search.journal import open_storage
 
 CHANGING = """Array.from(document.querySelectorAll('button, li'))
     .filter(e => e.offsetParent && /AddBox|Delete|Rename|EditIcon|RuleIcon|RateReview/.test(

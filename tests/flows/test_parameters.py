@@ -5,7 +5,7 @@ import pytest
 from flows.automl import automl
 from flows.deployments import presets
 from pipeline_lib.config import SPACES, Promote, RunConfig, Test
-from pipeline_lib.data.catalogue import CATALOGUE
+from pipeline_lib.data.sources.catalogue import CATALOGUE
 
 FORM = automl.parameters.model_dump()["properties"]
 """What Prefect's form of a custom run is made from."""

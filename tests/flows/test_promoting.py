@@ -13,12 +13,12 @@ from house import House, chance_networks
 from small_mnist import prepare_small, small_dataset
 
 from flows.cli import main
-from pipeline_lib.data import catalogue
-from pipeline_lib.data.prepared import PreparedData
+from pipeline_lib.data.sources import catalogue
+from pipeline_lib.data.store import PreparedData
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.promoting import crown, weigh
 from pipeline_lib.registry.promotion import champion, promote
+from pipeline_lib.run.promoting import crown, weigh
 from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ImageError, UserError
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
-from pipeline_lib.runs import begun, list_runs, report_of, trials_of
+from pipeline_lib.run.runs import begun, list_runs, report_of, trials_of
 from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow
@@ -178,7 +178,7 @@ class TestInPython:
     def test_its_probabilities_are_calibrated(self, outcome, mnist):
         import torch
 
-        from pipeline_lib.models import load_model
+        from pipeline_lib.models.saved import load_model
         from pipeline_lib.training.loop import predict
 
         images = np.array(mnist.search_data(0, 0.1).load().images[:20])

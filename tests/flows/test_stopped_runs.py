@@ -15,7 +15,7 @@ from running_up import PROGRAMS, PROJECT, has_a_trial, wait_until
 from test_notification import receiver
 
 from pipeline_lib.files import acquire
-from pipeline_lib.stopping import STOPPED
+from pipeline_lib.run.stopping import STOPPED
 
 PATIENCE = 180
 

@@ -22,7 +22,7 @@ from flows.prefect_server import answers, claim
 from flows.up import up
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
-from pipeline_lib.sync import Begun
+from pipeline_lib.run.sync import Begun
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.tracking.store import ui_address

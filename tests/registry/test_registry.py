@@ -13,7 +13,7 @@ import torch
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, save_model
+from pipeline_lib.models.saved import build_model, save_model
 from pipeline_lib.registry.promotion import promote
 from pipeline_lib.registry.versions import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store

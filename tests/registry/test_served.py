@@ -16,10 +16,9 @@ from PIL import Image
 from flows import cli
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, load_model, save_model
 from pipeline_lib.models.convnet import Normalise
 from pipeline_lib.models.ensemble import KIND
-from pipeline_lib.registry.prediction import classify
+from pipeline_lib.models.saved import build_model, load_model, save_model
 from pipeline_lib.registry.served import Served
 from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.selection.calibration import (
@@ -27,6 +26,7 @@ from pipeline_lib.selection.calibration import (
     fit_temperature,
     reliability,
 )
+from pipeline_lib.serving.prediction import classify
 from pipeline_lib.tracking import Recorder, open_store
 from pipeline_lib.training.loop import predict
 

@@ -26,8 +26,8 @@ from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import log_axis
 from pipeline_lib.report.hyperparameter_charts import charts as hyperparameter_charts
 from pipeline_lib.report.hyperparameters import comparable, hyperparameters, importances
-from pipeline_lib.selection.contest import Contest
-from pipeline_lib.selection.statistics import Comparison
+from pipeline_lib.selection.comparison import Contest
+from pipeline_lib.statistics import Comparison
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 SECTIONS = [

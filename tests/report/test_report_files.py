@@ -15,9 +15,9 @@ import pytest
 from flows.cli import main
 from pipeline_lib.errors import UserError
 from pipeline_lib.home import Home
-from pipeline_lib.pipeline import Outcome
 from pipeline_lib.report.files import latest, load, write
 from pipeline_lib.report.making import make_report
+from pipeline_lib.run.pipeline import Outcome
 from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow

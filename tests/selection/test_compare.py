@@ -4,7 +4,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline_lib.selection.compare import best, counts, leaderboard, outcomes, write_leaderboard
+from pipeline_lib.selection.leaderboard import (
+    best,
+    counts,
+    leaderboard,
+    outcomes,
+    write_leaderboard,
+)
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 

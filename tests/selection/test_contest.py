@@ -9,21 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.data.decode import brightness
-from pipeline_lib.data.prepared import PreparedData, SearchData
+from pipeline_lib.data.store import PreparedData, SearchData
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, design, load_model, save_model
+from pipeline_lib.models.saved import build_model, design, load_model, save_model
 from pipeline_lib.registry.promotion import Champion, champion, promote, promote_over
 from pipeline_lib.registry.served import Served
 from pipeline_lib.registry.versions import Candidate, register
-from pipeline_lib.selection.contest import Contest, chosen_from, decide, hold
+from pipeline_lib.selection.comparison import Contest, chosen_from, decide, hold
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
-from pipeline_lib.selection.statistics import (
-    ALPHA,
-    Comparison,
-    bootstrap_interval,
-    mcnemar,
-    paired_counts,
-)
+from pipeline_lib.statistics import ALPHA, Comparison, bootstrap_interval, mcnemar, paired_counts
 from pipeline_lib.tracking import Recorder
 from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState

@@ -13,23 +13,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipeline_lib.agreement import Verdict
-from pipeline_lib.cleaning import Policy, clean
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.prepared import PreparedData, SearchData
-from pipeline_lib.drawing import draw
-from pipeline_lib.engines import ladder
+from pipeline_lib.data.store import PreparedData, SearchData
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.models import ARCHITECTURE, WEIGHTS, build_model, design, load_model, save_model
 from pipeline_lib.models.ensemble import combine
-from pipeline_lib.pipeline import find_model
+from pipeline_lib.models.saved import (
+    ARCHITECTURE,
+    WEIGHTS,
+    build_model,
+    design,
+    load_model,
+    save_model,
+)
+from pipeline_lib.report.diagram import draw
 from pipeline_lib.report.files import load, write
-from pipeline_lib.reproduction import reproduce
-from pipeline_lib.run import Run
-from pipeline_lib.selection import compare
+from pipeline_lib.run.agreement import Verdict
+from pipeline_lib.run.gc import Policy, clean
+from pipeline_lib.run.pipeline import find_model
+from pipeline_lib.run.reproduce import reproduce
+from pipeline_lib.run.run import Run
+from pipeline_lib.run.sync import sync
+from pipeline_lib.search import fidelity as ladder
+from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.calibration import fit_temperature
-from pipeline_lib.selection.contest import hold
+from pipeline_lib.selection.comparison import hold
 from pipeline_lib.selection.ensemble import (
     ROUNDS,
     Candidates,
@@ -39,7 +47,6 @@ from pipeline_lib.selection.ensemble import (
     select,
 )
 from pipeline_lib.selection.ensemble_storage import Ensemble, Member, leading, save, stored
-from pipeline_lib.sync import sync
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.training.loop import TrainingData, predict

@@ -14,12 +14,12 @@ from scipy.stats import ttest_1samp
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import stratified_folds
 from pipeline_lib.home import Home
-from pipeline_lib.models import build_model, design, save_model
-from pipeline_lib.run import Run
+from pipeline_lib.models.saved import build_model, design, save_model
+from pipeline_lib.run.run import Run
 from pipeline_lib.selection import folds
 from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save
 from pipeline_lib.selection.folds import Folded, compare_finalists
-from pipeline_lib.selection.statistics import compare_on_folds, corrected_t_test
+from pipeline_lib.statistics import compare_on_folds, corrected_t_test
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 ALIKE = {

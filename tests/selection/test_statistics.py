@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as published
 from statsmodels.stats.multitest import multipletests
 
-from pipeline_lib.selection.statistics import (
+from pipeline_lib.statistics import (
     ALPHA,
     POWER,
     Comparison,

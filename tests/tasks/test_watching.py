@@ -15,9 +15,9 @@ from pathlib import Path
 from flows.prefect_server import LocalServer
 from pipeline_lib.config import RunConfig
 from pipeline_lib.home import Home
-from pipeline_lib.progress import Progress
-from pipeline_lib.record import Record
-from pipeline_lib.run import Run
+from pipeline_lib.run.progress import Progress
+from pipeline_lib.tracking.record import Record
+from pipeline_lib.run.run import Run
 from pipeline_lib.trial import Trial, TrialState
 
 home = Home(Path(sys.argv[1]))
@@ -26,7 +26,7 @@ with LocalServer(home) as server:
     from prefect import flow
     from prefect.artifacts import Artifact
     from prefect.settings import PREFECT_API_URL, temporary_settings
-    from pipeline_lib import progress
+    from pipeline_lib.run import progress
     from tasks import watching
     from tasks.stage import stage
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_lib.training import augmentation
-from pipeline_lib.training.augmentation import SHIFT, SLANT, STRETCH, affine, augment, shift
+from pipeline_lib.training import transforms as augmentation
+from pipeline_lib.training.transforms import SHIFT, SLANT, STRETCH, affine, augment, shift
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12))
 seeds = st.integers(0, 2**32 - 1)

@@ -8,7 +8,7 @@ import torch
 from misbehaving import exit_silently
 from test_training import CONVNET, outcome, weights
 
-from pipeline_lib.models import design
+from pipeline_lib.models.saved import design
 from pipeline_lib.training import workers
 from pipeline_lib.training.device import Device, choose, half_pays
 from pipeline_lib.training.loop import Training, TrainingData, use_one_thread

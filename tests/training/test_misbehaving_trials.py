@@ -17,11 +17,11 @@ import pytest
 from test_workers import CONVNET
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.engines import optuna_spaces as spaces
-from pipeline_lib.engines.base import SearchRequest
-from pipeline_lib.engines.optuna_engine import OptunaEngine, trial_seed
+from pipeline_lib.families import spaces
 from pipeline_lib.home import Home
-from pipeline_lib.run import Run
+from pipeline_lib.run.run import Run
+from pipeline_lib.search.driver import OptunaEngine, trial_seed
+from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import TrialState
 

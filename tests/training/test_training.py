@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline_lib.errors import TrialFailure
-from pipeline_lib.models import design
+from pipeline_lib.models.saved import design
 from pipeline_lib.training.loop import (
     Training,
     TrainingData,

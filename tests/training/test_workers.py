@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from pipeline_lib.errors import TrialFailure
-from pipeline_lib.models import build_model, load_model, multiply_adds, parameter_count
-from pipeline_lib.models import design as design_of
+from pipeline_lib.models.saved import build_model, load_model, multiply_adds, parameter_count
+from pipeline_lib.models.saved import design as design_of
 from pipeline_lib.training.workers import TrialJob, TrialWorker, _start, warm_up
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,257 @@
+"""The only reader of a test set: it measures a model once and keeps the figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_lib.evaluation.ledger import Entry
+from pipeline_lib.files import locked
+from pipeline_lib.selection.calibration import Bin, expected_calibration_error, reliability
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+CONFIDENCE = 0.95
+MISTAKES = 25
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """How one class fared on the test set."""
+
+    name: str
+    support: int  # images of this class
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the model's confidence is from its accuracy, as it is and temperature-scaled."""
+
+    temperature: float  # fitted on validation images
+    error: float  # expected calibration error (ECE) in [0, 1]
+    error_scaled: float
+    bins: tuple[Bin, ...]  # reliability, by confidence
+    bins_scaled: tuple[Bin, ...]
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Calibration:
+        """The calibration of which these are the values."""
+        bins = {key: tuple(Bin(**each) for each in fields[key]) for key in ("bins", "bins_scaled")}
+        return cls(**{**fields, **bins})
+
+    def sentence(self) -> str:
+        """Both errors, in words."""
+        return (
+            f"Expected calibration error {self.error:.2%}, {self.error_scaled:.2%} at the "
+            f"temperature {self.temperature:.2f} that was fitted on validation images and that the "
+            "registered model applies."
+        )
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test image that the model took for another class."""
+
+    image: int  # its place in the test set, from 0
+    label: str
+    predicted: str
+    confidence: float  # in [0, 1]
+    picture: str  # the image itself: a PNG file in base64
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What one reading of the test set says of one model."""
+
+    accuracy: float  # in [0, 1]
+    interval: tuple[float, float]  # 95 % Wilson score interval of the accuracy
+    size: int
+    classes: tuple[ClassResult, ...]
+    confusion: tuple[tuple[int, ...], ...]  # (true class, predicted class) counts
+    reading: int  # which reading of this test set it was, from 1
+    calibration: Calibration | None = None
+    robustness: Mapping[str, float] = field(default_factory=dict)  # accuracy by perturbation
+    mistakes: tuple[Mistake, ...] = ()  # the most confident ones, most confident first
+
+    __test__ = False  # pytest: not a test
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> TestResult:
+        """The result that `as_json` gave these values."""
+        calibration = fields["calibration"]
+        return cls(
+            **{
+                **fields,
+                "interval": tuple(fields["interval"]),
+                "classes": tuple(ClassResult(**each) for each in fields["classes"]),
+                "confusion": tuple(tuple(row) for row in fields["confusion"]),
+                "calibration": calibration and Calibration.from_json(calibration),
+                "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
+            }
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers to record of a run, by name."""
+        low, high = self.interval
+        found = {
+            "test_accuracy": self.accuracy,
+            "test_accuracy_low": low,
+            "test_accuracy_high": high,
+            "test_set_reading": float(self.reading),
+        }
+        if self.calibration is not None:
+            found["test_calibration_error"] = self.calibration.error
+            found["test_calibration_error_scaled"] = self.calibration.error_scaled
+        return found
+
+
+def read_figures(path: Path) -> TestResult | None:
+    """The figures that a model has already; None where it was never measured on this test set.
+
+    A file that cannot be read is as good as none: the model is measured again, which the ledger
+    counts, rather than that a run ends after its search.
+    """
+    try:
+        return TestResult.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def evaluate_once(
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float = 1.0
+) -> TestResult:
+    """Measure one chosen model on the test set; one that was measured before keeps its figures.
+
+    The ledger's line is durable before the first image is read: an evaluation that crashes counts,
+    and as it left no figures, the next one is another line.
+
+    Args:
+        entry: Which model and test set; says where the ledger is.
+        network: The model: raw images (B, C, H, W) to logits (B, classes).
+        classes: Names of the classes, by label.
+        temperature: Divides the logits for the calibrated figures, above 0; fitted elsewhere.
+    """
+    entry.figures.parent.mkdir(parents=True, exist_ok=True)
+    with locked(entry.figures.with_suffix(".lock")):  # another run may be measuring the same model
+        known = read_figures(entry.figures)
+        if known is not None:
+            return known
+        result = _measure(entry, network, classes, temperature)
+        entry.keep(result.as_json())
+    return result
+
+
+def _measure(
+    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float
+) -> TestResult:
+    import torch
+
+    from pipeline_lib.evaluation.perturbations import accuracy_when_perturbed
+    from pipeline_lib.training.loop import predict_on_all_cores
+
+    reading = entry.write()
+    images, labels = entry.test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
+    pixels = torch.from_numpy(images)
+    logits = predict_on_all_cores(network, pixels).numpy()  # (N, classes)
+    return replace(
+        summarise(labels, logits.argmax(1), classes, reading),
+        calibration=_calibration(logits, labels, temperature),
+        robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
+        mistakes=_mistakes(logits / temperature, images, labels, classes),
+    )
+
+
+def summarise(
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+    reading: int = 1,
+) -> TestResult:
+    """Accuracy with its interval, per-class figures and the confusion matrix.
+
+    `labels` and `predicted` are (N,) in 0…classes-1. The interval is Wilson's score interval
+    (Wilson 1927), which keeps its coverage near 100 %, where the textbook interval does not.
+    """
+    import numpy as np
+    from scipy.stats import binomtest
+
+    count = len(classes)
+    confusion = np.bincount(labels * count + predicted, minlength=count**2).reshape(count, count)
+    correct = int(np.trace(confusion))
+    low, high = binomtest(correct, len(labels)).proportion_ci(CONFIDENCE, method="wilson")
+    rows = []
+    for index, name in enumerate(classes):
+        hits, truth, claims = (
+            int(confusion[index, index]),
+            int(confusion[index].sum()),
+            int(confusion[:, index].sum()),
+        )
+        precision, recall = hits / max(claims, 1), hits / max(truth, 1)
+        f1 = 2 * hits / max(truth + claims, 1)
+        rows.append(ClassResult(name, truth, precision, recall, f1))
+    return TestResult(
+        accuracy=correct / len(labels),
+        interval=(float(low), float(high)),
+        size=len(labels),
+        classes=tuple(rows),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        reading=reading,
+    )
+
+
+def _calibration(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], temperature: float
+) -> Calibration:
+    plain, scaled = reliability(logits, labels), reliability(logits, labels, temperature)
+    errors = expected_calibration_error(plain), expected_calibration_error(scaled)
+    return Calibration(temperature, *errors, bins=plain, bins_scaled=scaled)
+
+
+def _mistakes(
+    logits: npt.NDArray[np.floating],
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> tuple[Mistake, ...]:
+    import numpy as np
+    from scipy.special import softmax
+
+    predicted = logits.argmax(1)
+    confidence = softmax(logits, axis=1).max(1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    return tuple(
+        Mistake(
+            image=int(i),
+            label=classes[labels[i]],
+            predicted=classes[predicted[i]],
+            confidence=float(confidence[i]),
+            picture=_png(images[i]),
+        )
+        for i in worst
+    )
+
+
+def _png(image: npt.NDArray[np.uint8]) -> str:
+    """An image (C, H, W) with one or three channels as a PNG file in base64."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)  # (H, W) or (H, W, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

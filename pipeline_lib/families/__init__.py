@@ -1,0 +1,1 @@
+"""Kinds of network: what may be chosen of each, and how it is built."""

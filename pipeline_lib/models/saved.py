@@ -1,0 +1,119 @@
+"""Networks: built from an architecture, kept as JSON and safetensors, never pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipeline_lib.errors import ModelError
+from pipeline_lib.files import write_whole, written_aside
+from pipeline_lib.models import book, convnet, ensemble
+from pipeline_lib.models import exported as network
+
+ARCHITECTURE = "architecture.json"
+WEIGHTS = "weights.safetensors"
+
+# What the reading of damaged files and the building of senseless architectures raise.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError
+)  # fmt: skip
+
+
+def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
+    """The architecture that a configuration describes for images (C, H, W) and so many classes."""
+    chosen = dict(configuration)
+    if "num_conv_layers" not in chosen:
+        return convnet.design(chosen, shape, classes)
+    fully_connected = range(chosen["num_fc_layers"])
+    return {
+        "kind": "book",
+        "shape": list(shape),
+        "classes": classes,
+        "conv_depths": [chosen[f"conv_depth_{i}"] for i in range(chosen["num_conv_layers"])],
+        "conv_dropout": chosen["conv_dropout"],
+        "fc_sizes": [chosen[f"fc_output_feat_{i}"] for i in fully_connected],
+        "fc_dropouts": [chosen[f"fc_dropout_{i}"] for i in fully_connected],
+    }
+
+
+def build_model(architecture: Mapping[str, Any]) -> nn.Module:
+    """A fresh network: raw images (B, C, H, W), 0…255, to logits (B, classes).
+
+    Raises:
+        ModelError: The architecture is of no known kind.
+    """
+    kind = architecture.get("kind")
+    if kind == "convnet":
+        return convnet.ConvNet(dict(architecture))
+    if kind == "book":
+        return book.BookNet(dict(architecture))
+    if kind == "autopytorch":
+        return network.build(dict(architecture))
+    if kind == ensemble.KIND:
+        members = architecture["members"]
+        networks = [build_model(member["architecture"]) for member in members]
+        weights = [member["weight"] for member in members]
+        temperatures = [member.get("temperature", 1.0) for member in members]  # older: none
+        return ensemble.Ensemble(networks, weights, temperatures)
+    remedy = "it was written by another version of automl"
+    raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
+
+
+def multiply_adds(architecture: Mapping[str, Any]) -> int:
+    """Multiply-adds that one image costs."""
+    module = {"convnet": convnet, "book": book}[architecture["kind"]]
+    return int(module.multiply_adds(dict(architecture)))
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def save_model(model: nn.Module, architecture: Mapping[str, Any], directory: Path) -> None:
+    """Write weights and architecture; each file appears whole or not at all."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with written_aside(directory / WEIGHTS) as aside:
+        save_file(state, aside)
+    described = json.dumps(architecture, indent=1, sort_keys=True)
+    write_whole(directory / ARCHITECTURE, f"{described}\n")
+
+
+def model_digest(directory: Path) -> str:
+    """SHA-256 over a model's files: the same for the same network, wherever it is kept.
+
+    Raises:
+        ModelError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for name in (ARCHITECTURE, WEIGHTS):
+            digest.update((directory / name).read_bytes())
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise ModelError("model", problem, value=str(directory)) from error
+    return digest.hexdigest()
+
+
+def load_model(directory: Path) -> nn.Module:
+    """The network kept in a directory, in evaluation mode.
+
+    Raises:
+        ModelError: A file is missing or does not belong to the other.
+    """
+    try:
+        architecture = json.loads((directory / ARCHITECTURE).read_text(encoding="utf-8"))
+        model = build_model(architecture)
+        model.load_state_dict(load_file(directory / WEIGHTS))
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError("model", f"cannot be read ({reason})", value=str(directory)) from error
+    return model.eval().to(memory_format=torch.channels_last)

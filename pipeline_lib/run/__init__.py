@@ -1,0 +1,1 @@
+"""A run from its configuration to the registered model, and what is done with runs later."""

@@ -1,0 +1,181 @@
+"""A version that a person makes champion: compared with the champion first, and then measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.data.store import PreparedData, Split, prepare
+from pipeline_lib.errors import ConfigurationError, ModelError
+from pipeline_lib.evaluation.ledger import Entry
+from pipeline_lib.home import Home
+from pipeline_lib.registry.promotion import (
+    Champion,
+    Event,
+    champion,
+    check_champion,
+    promotable,
+    promote,
+)
+from pipeline_lib.registry.versions import (
+    TEST_TAG,
+    Classifier,
+    load_champion,
+    model_name,
+    record_test,
+)
+from pipeline_lib.selection.comparison import SPLIT_TAG
+from pipeline_lib.statistics import Comparison, compare_all
+from pipeline_lib.tracking import open_store
+from pipeline_lib.tracking.recorder import CONFIGURATION
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Candidacy:
+    """A version that is to become champion, and how it stands against the one that is."""
+
+    dataset: str
+    version: Champion
+    champion: Champion | None
+    classifier: Classifier  # the version's network
+    data: PreparedData
+    comparison: Comparison | None = None
+    not_compared: str = ""  # why there is no comparison, where there is a champion
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is shown to be worse than the champion."""
+        pair = self.comparison
+        return pair is not None and pair.shown and pair.b == _called(self.version)
+
+    def sentence(self) -> str:
+        """How it stands, in words."""
+        if self.champion is None:
+            return f"{model_name(self.dataset)} has no champion yet"
+        if self.comparison is None:
+            both = f"{_called(self.version)} and {_called(self.champion)}, which is champion,"
+            return f"{both} cannot be compared: {self.not_compared}"
+        return f"{self.comparison.sentence()}; {_called(self.champion)} is champion"
+
+
+def weigh(
+    home: Home, dataset: str, version: int | None, progress: Callable[[str], None]
+) -> Candidacy:
+    """Compare a version with the champion, on the validation images that both were chosen by.
+
+    Args:
+        home: Where the registry is.
+        dataset: Name of a data set in the catalogue.
+        version: Which version; None: the challenger.
+        progress: Gets a line for each thing that takes time.
+
+    Raises:
+        ModelError: There is no such version, it is champion already, or its files are gone.
+        DataError: The data set cannot be had.
+    """
+    wanted, reigning = promotable(home, dataset, version), champion(home, dataset)
+    classifier, config = _load(home, dataset, wanted), _asked(home, wanted)
+    root = config.data_root if config else None
+    there = Path(root) if root and Path(root).is_dir() else None
+    data = prepare(dataset, home, there, progress)
+    found = Candidacy(dataset, wanted, reigning, classifier, data)
+    if reigning is None:
+        return found
+    split = _split(config, data, wanted)
+    if split is None:
+        return replace(found, not_compared="the images that it was chosen by are not known")
+    if reigning.tags.get(SPLIT_TAG) != split.digest:
+        reason = "they were chosen on different splits, and each may have seen the other's images"
+        return replace(found, not_compared=reason)
+    try:
+        answers = {
+            wanted.version: _logits(classifier, split),
+            reigning.version: _logits(_load(home, dataset, reigning), split),
+        }
+    except ModelError as error:
+        return replace(found, not_compared=str(error))
+    labels = split.labels[split.validation]
+    right = {f"version {number}": own.argmax(1) == labels for number, own in answers.items()}
+    (comparison,) = compare_all(right, labels, seed=0)
+    return replace(found, comparison=comparison)
+
+
+def crown(home: Home, candidacy: Candidacy, why: str) -> tuple[Event, str]:
+    """Measure the version on the test set, unless it was before, and make it champion.
+
+    Returns what happened, and what the version is worth on the test set, in words.
+
+    Raises:
+        ModelError: Another version became champion since they were compared.
+    """
+    dataset, number = candidacy.dataset, candidacy.version.version
+    met = candidacy.champion.version if candidacy.champion else None
+    check_champion(home, dataset, met)  # a person may have thought about it for long
+    worth = _measured(home, candidacy)
+    return promote(home, dataset, number, why, met=met), worth
+
+
+def _measured(home: Home, candidacy: Candidacy) -> str:
+    """What the version is worth on the test set, which is opened if it never was for it."""
+    from pipeline_lib.evaluation.final_test import evaluate_once, read_figures
+
+    dataset, version = candidacy.dataset, candidacy.version
+    classifier, test_set = candidacy.classifier, candidacy.data.sealed_test_set
+    called = f"{model_name(dataset)}/{version.version}"
+    entry = Entry(home, test_set, called, classifier.digest)
+    if TEST_TAG in version.tags and read_figures(entry.figures) is None:
+        return f"Test accuracy {float(version.tags[TEST_TAG]):.2%}, as it was registered"
+    temperature = classifier.served.temperature
+    test = evaluate_once(entry, classifier.module, classifier.classes, temperature)
+    record_test(home, dataset, version.version, test.accuracy)
+    low, high = test.interval
+    return (
+        f"Test accuracy {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), reading "
+        f"{test.reading} of this test set"
+    )
+
+
+def _called(version: Champion) -> str:
+    return f"version {version.version}"
+
+
+def _load(home: Home, dataset: str, version: Champion) -> Classifier:
+    return load_champion(home, f"models:/{model_name(dataset)}/{version.version}")
+
+
+def _asked(home: Home, version: Champion) -> RunConfig | None:
+    """What the run of a version was asked for; None where MLflow does not say."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = open_store(home).client.get_run(version.run_id)
+        return RunConfig.of_record(json.loads(run.data.tags[CONFIGURATION]))
+    except (MlflowException, KeyError, ValueError, ConfigurationError):
+        return None
+
+
+def _split(config: RunConfig | None, data: PreparedData, version: Champion) -> Split | None:
+    """The split that a version was chosen on; None where MLflow does not say, or data differ."""
+    if config is None:
+        return None
+    split = data.search_data(config.split_seed, config.validation_share).load()
+    return split if split.digest == version.tags.get(SPLIT_TAG) else None
+
+
+def _logits(classifier: Classifier, split: Split) -> npt.NDArray[np.float32]:
+    """Logits (N, classes) on the validation images."""
+    import torch
+
+    from pipeline_lib.training.loop import predict
+
+    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
+    logits: npt.NDArray[np.float32] = predict(classifier.module, images).numpy()
+    return logits

@@ -1,0 +1,216 @@
+"""A recorded run, had again from what MLflow knows of it, and held against it.
+
+Where nothing but the configuration decides what a run finds, its search is repeated and must give
+the same bits. Where the clock had a say, a second search would be another one: there the recorded
+trials are trained again, and their accuracies must agree as far as chance allows.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline_lib.cores import available_cores
+from pipeline_lib.data.store import SearchData, prepare
+from pipeline_lib.home import Home
+from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
+from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
+from pipeline_lib.run.run import Run, check_data, claim_name
+from pipeline_lib.search import make_engine
+from pipeline_lib.selection.ensemble import add_ensemble
+from pipeline_lib.tracking.trials import Key
+from pipeline_lib.training.again import Again, train_again
+from pipeline_lib.training.workers import TrialJob, warm_up
+from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+
+_PATIENCE = 10  # times the budget: a slower machine must not change what a count of trials bounds
+
+Say = Callable[[str], None]
+
+
+def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
+    """Have a recorded run again, and compare. The test set stays closed; MLflow is only read.
+
+    What is trained lies in `Home.reproductions`, until `automl gc`.
+
+    Raises:
+        ConfigurationError: MLflow has no such run.
+        DataError: Its data cannot be had.
+        EngineUnavailable: Its engine cannot run here.
+    """
+    before = recorded(home, name)
+    config = before.config
+    check_data(config)
+    home.ensure_writable()
+    directory = Path(config.data_root) if config.data_root else None
+    data = prepare(config.dataset, home, directory, say)
+    visible = data.search_data(config.split_seed, config.validation_share)
+    split = visible.load()
+    facts = [
+        _environment(before),
+        Fact.of("data", data.digest == before.digest, data.digest[:12]),
+        Fact.of("split", split.digest == before.split_digest, split.digest[:12]),
+    ]
+    if any(fact.verdict is Verdict.DIFFERS for fact in facts):
+        say("Nothing is trained: on other images nothing could be compared")
+        return facts
+    alone = config.model_copy(update={"warm_start": ()})  # earlier runs are not looked up again
+    run = Run(alone, claim_name(home.reproductions, f"{name[:60]}-again"), home.reproductions)
+    again = _Reproduction(before, run, home, visible, say)
+    why = before.why_not_exact(str(warm_up()), len(split.train))
+    with run.alone():
+        return facts + (again.followed(why) if why else again.searched())
+
+
+def _environment(before: Recorded) -> Fact:
+    """Versions and machine: what may explain a difference."""
+    other = before.differences()
+    said = "; ".join(other) or "as recorded"
+    return Fact("versions, machine", Verdict.NOTED if other else Verdict.SAME, said)
+
+
+class _Reproduction:
+    """One reproduction of a run."""
+
+    def __init__(self, before: Recorded, run: Run, home: Home, data: SearchData, say: Say) -> None:
+        self.before, self.run, self.home, self.data, self.say = before, run, home, data, say
+
+    def searched(self) -> list[Fact]:
+        """Search again, where that must give the same bits."""
+        before, config = self.before, self.before.config
+        known = before.of("optuna")
+        self.say(
+            f"Exact: {config.trials} trials, one worker, on the CPU. The search is repeated; "
+            f"every configuration, accuracy and weight must be the same. {self._cost(known, 1)}"
+        )
+        deadline = time.monotonic() + _PATIENCE * config.budget_seconds
+        request = self.run.request(self.data, "optuna", 1, deadline)
+        engine = make_engine("optuna", config, self.home)
+        engine.prepare(self.say)
+
+        def hear(trial: Trial) -> None:
+            if trial.state is not TrialState.RUNNING:
+                run = known.get(("optuna", str(trial.number), trial.stage))
+                rungs = before.rungs(run) if run else []
+                for rung in trial.rungs[-1:]:
+                    self._tell(trial.label, rung, rungs)
+
+        engine.search(request, hear, threading.Event())
+        trials = engine.trials(request)
+        facts = equality(before, "optuna", trials)
+        if before.of(ENSEMBLE):
+            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
+            facts += equality(before, ENSEMBLE, built)
+        return facts
+
+    def followed(self, why: list[str]) -> list[Fact]:
+        """Train the recorded trials again, where a second search would be another one."""
+        size = len(self.data.load().validation)
+        self.say(f"Not exact: {'; '.join(why)}.")
+        trials, facts = list[Trial](), list[Fact]()
+        if "optuna" in self.before.config.engines:
+            trials = self._train_again()
+            facts = agreement(self.before, "optuna", trials, size)
+        if "autopytorch" in self.before.config.engines:
+            found = self._search_autopytorch()
+            facts.append(best_of(self.before, "autopytorch", found, size))
+            trials += found
+        if self.before.of(ENSEMBLE):
+            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
+            facts.append(best_of(self.before, ENSEMBLE, built, size))
+        return facts
+
+    def _train_again(self) -> list[Trial]:
+        """Optuna's recorded trials that have a rung, with their seeds, each rung in turn."""
+        before, config = self.before, self.before.config
+        known = {key: run for key, run in before.of("optuna").items() if before.rungs(run)}
+        workers = min(config.workers, available_cores())
+        self.say(
+            f"Optuna's {len(known)} recorded trials are trained again with {workers} workers, each "
+            "rung for as many samples; accuracies must agree as far as chance allows. "
+            + self._cost(known, workers)
+        )
+        trials = {trial.label: trial for trial in (self._trial(k, r) for k, r in known.items())}
+        then = {f"{key[0]}-{int(key[1]):04d}": before.rungs(run) for key, run in known.items()}
+        todo = [self._again(trial, then[label]) for label, trial in trials.items()]
+
+        def hear(again: Again, rung: Rung) -> None:
+            trial = trials[again.label]
+            trials[again.label] = replace(trial, rungs=(*trial.rungs, rung))
+            self._tell(again.label, rung, then[again.label])
+
+        failed = train_again(todo, workers, hear)
+        for label, reason in failed.items():
+            self.say(f"{label} could not be trained again: {reason}")
+        return [trial for label, trial in trials.items() if label not in failed]
+
+    def _trial(self, key: Key, run: MlflowRun) -> Trial:
+        """The recorded trial, before its first rung."""
+        from pipeline_lib.search.study import model_directory
+
+        number, place = int(key[1]), self.run.request(self.data, "optuna", 1, deadline=0.0)
+        return Trial(
+            study=self.run.name,
+            engine="optuna",
+            number=number,
+            state=TrialState.COMPLETE,
+            configuration=configuration_of(run),
+            stage=key[2],
+            model=model_directory(place.directory, number),
+        )
+
+    def _again(self, trial: Trial, then: list[tuple[int, float]]) -> Again:
+        from pipeline_lib.search.driver import trial_seed
+
+        assert trial.model is not None
+        config = self.before.config
+        job = TrialJob(
+            data=self.data,
+            configuration=trial.configuration,
+            seed=trial_seed(self.run.seed, trial.number),
+            directory=trial.model,
+            seconds=_PATIENCE * config.rung_seconds,
+            memory=config.trial_memory,
+        )
+        return Again(trial.label, job, tuple(samples for samples, _ in then))
+
+    def _search_autopytorch(self) -> list[Trial]:
+        """Search with Auto-PyTorch once more, for as long as then: it trains nothing by itself."""
+        config = self.before.config
+        engine = make_engine("autopytorch", config, self.home)
+        engine.prepare(self.say)
+        self.say(
+            f"Auto-PyTorch trains within its own search alone: that is repeated for "
+            f"{config.budget_seconds:.0f} s, and finds other configurations"
+        )
+        deadline = time.monotonic() + config.budget_seconds
+        request = self.run.request(self.data, engine.name, len(config.engines), deadline)
+
+        def hear(trial: Trial) -> None:
+            for rung in trial.rungs[-1:]:
+                self._tell(trial.label, rung, [])
+
+        engine.search(request, hear, threading.Event())
+        return engine.trials(request)
+
+    def _cost(self, known: dict[Key, MlflowRun], workers: int) -> str:
+        """What the trainings took when they were recorded."""
+        client = self.before.store.client
+        seconds = sum(
+            point.value
+            for run in known.values()
+            for point in client.get_metric_history(run.info.run_id, "rung_seconds")
+        )
+        return f"The trainings took {seconds:.0f} s then: about {seconds / workers:.0f} s"
+
+    def _tell(self, label: str, rung: Rung, then: list[tuple[int, float]]) -> None:
+        before = dict(then).get(rung.samples)
+        recorded = "" if before is None else f" (recorded {before:.2%})"
+        self.say(f"{label}: {rung.val_accuracy:.2%} after {rung.samples:,} samples{recorded}")

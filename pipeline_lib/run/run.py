@@ -1,0 +1,265 @@
+"""The stages of a run up to its trials: data, engines, searches. `finish.py` has the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.config_file import CONFIG_FILE, write_configuration
+from pipeline_lib.data.sources.catalogue import find
+from pipeline_lib.data.sources.idx import check_files
+from pipeline_lib.data.store import PreparedData, SearchData, prepare
+from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
+from pipeline_lib.files import acquire, write_whole
+from pipeline_lib.home import Home
+from pipeline_lib.report.dot import find_dot
+from pipeline_lib.search import least_seconds, make_engine
+from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
+from pipeline_lib.tracking.address import check_address
+from pipeline_lib.tracking.record import Record
+from pipeline_lib.trial import Trial
+
+RUN = "run.json"
+"""File of a study: what its run was asked for, and which data it sees."""
+LOCK = ".lock"
+"""File of a study: held by the run that searches it."""
+
+_log = logging.getLogger("automl")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was asked for, what it is called, and where it keeps its state."""
+
+    config: RunConfig
+    name: str
+    home: Home
+
+    @classmethod
+    def begin(cls, config: RunConfig, home: Home, name: str | None = None) -> Run:
+        """A run of this configuration in a state directory that can be written.
+
+        Raises:
+            DataError: A file that the user has the data set in is not what it should be.
+            HomeError: The state directory cannot be written.
+            ServerError: MLflow cannot use what `MLFLOW_TRACKING_URI` names.
+            ConfigurationError: A run to start from is not there, or the budget is too small.
+        """
+        from pipeline_lib.run.warm_start import settle
+
+        check_data(config)
+        check_budget(config)
+        check_address(home)
+        home.ensure_writable()
+        _try_to_draw()
+        called = name or config.name or claim_name(home, config.dataset)
+        return cls(settle(config, home, called), called, home)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the search, which `begin` draws where the configuration has none."""
+        assert isinstance(self.config.seed, int)
+        return self.config.seed
+
+    @property
+    def directory(self) -> Path:
+        """Where the run leaves files for people."""
+        return self.home.run(self.name)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run's name against other processes, which would search the same study.
+
+        Raises:
+            ConfigurationError: Another run has it.
+        """
+        directory = self.home.study(self.name)
+        if directory.is_symlink():
+            problem, remedy = "has a study that leads elsewhere", "choose another --name"
+            raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = acquire(directory / LOCK)
+        if lock is None:
+            problem = "is that of a run that is going on"
+            remedy = "wait for its end, or choose another --name"
+            raise ConfigurationError("name", problem, value=self.name, remedy=remedy)
+        try:
+            yield
+        finally:
+            os.close(lock)
+
+    def request(
+        self, data: SearchData, engine: str, engines: int, deadline: float
+    ) -> SearchRequest:
+        """The study of one engine; `engines` of them share the run's split, clock and workers."""
+        return SearchRequest(
+            study=self.name,
+            data=data,
+            space=self.config.space,
+            deadline=deadline,
+            budget_seconds=self.config.budget_seconds,
+            trials=self.config.trials,
+            workers=max(1, (self.config.workers or 1) // engines),
+            seed=self.seed,
+            directory=self.home.study(self.name) / engine,
+            trial_seconds=self.config.rung_seconds,
+            trial_memory=self.config.trial_memory,
+            first_rung=self.config.first_rung,
+            warm_start=tuple((n, self.home.study(n) / engine) for n in self.config.warm_start),
+        )
+
+
+def check_data(config: RunConfig) -> None:
+    """Hold the user's own files, where the data set is to come from them, against the catalogue.
+
+    Raises:
+        DataError: One is not what it should be.
+    """
+    if config.data_root is not None:
+        check_files(find(config.dataset), Path(config.data_root))
+
+
+def _try_to_draw() -> None:
+    try:
+        find_dot()
+    except UserError as error:
+        _log.warning("%s: there will be no diagram of the winner", error)
+
+
+def check_budget(config: RunConfig) -> None:
+    """Refuse a budget that is too small for every engine that is to search.
+
+    Raises:
+        ConfigurationError: It is; says the smallest that is not.
+    """
+    errors = [_too_small(config, name) for name in config.engines]
+    if errors[0] is not None and None not in errors:
+        raise errors[0]
+
+
+def _too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
+    """Why the budget is too small for an engine, where it is."""
+    training = find(config.dataset).train_size * (1 - config.validation_share)
+    least = least_seconds(engine, config, int(training))
+    if config.budget_seconds >= least:
+        return None
+    given, remedy = f"{config.budget_seconds:g} s", f"give it {math.ceil(least)}s or more"
+    return ConfigurationError("budget", f"is too small for {engine}", value=given, remedy=remedy)
+
+
+def made_up_name(stem: str) -> str:
+    """A name for a run that was given none: data set and time."""
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def claim_name(home: Home, stem: str) -> str:
+    """A made-up name that no other run of this home has or gets: its study's directory is made."""
+    first, number = made_up_name(stem), 1
+    while True:
+        name = first if number == 1 else f"{first}-{number}"
+        try:
+            home.study(name).mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return name
+
+
+def load_data(run: Run) -> PreparedData:
+    """Fetch, check and convert the run's data set, or find it ready.
+
+    Raises:
+        ConfigurationError: The study of this name was begun with other data or settings.
+        DataError: It cannot be had, or a file of it is not what it should be.
+    """
+    directory = Path(run.config.data_root) if run.config.data_root else None
+    prepared = prepare(run.config.dataset, run.home, directory, _log.info)
+    _check_study(run, prepared.search_data(run.config.split_seed, run.config.validation_share))
+    return prepared
+
+
+def _check_study(run: Run, data: SearchData) -> None:
+    """Hold a run against the study that it would continue, before anything of either is written."""
+    path = run.home.study(run.name) / RUN
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        begun, of_data = RunConfig.of_record(known["config"]), known["data"]
+        if not set(run.config.engines) <= set(begun.engines):
+            problem = f"the study {run.name!r} was begun with {begun.engine!r}"
+            remedy = "choose another --name, or continue it as it was begun"
+            raise ConfigurationError("engine", problem, value=run.config.engine, remedy=remedy)
+        asked = {field: getattr(begun, field) for field in ("space", "seed", "first_rung")}
+        request = run.request(data, run.config.engines[0], 1, deadline=0.0)
+        check_identity(request, {**of_data, "split_seed": of_data["seed"], **asked})
+    for name in run.config.engines:
+        engine = make_engine(name, run.config, run.home)
+        engine.check(run.request(data, name, len(run.config.engines), deadline=0.0))
+
+
+def begin(run: Run, data: PreparedData, record: Record) -> None:
+    """Write down what the run is asked for and which data it sees, in MLflow and for `sync`."""
+    visible = data.search_data(run.config.split_seed, run.config.validation_share)
+    split = visible.load()
+    sizes = {"training": len(split.train), "validation": len(split.validation)}
+    record.begin(data.dataset.name, data.digest, split.digest, sizes)
+    record.file(write_configuration(run.directory / CONFIG_FILE, run.config, run.name))
+    path = run.home.study(run.name) / RUN
+    if path.exists():
+        return
+    arrays = {part: run.home.written(getattr(visible, part)) for part in ("images", "labels")}
+    asked = {
+        "config": run.config.model_dump(),
+        "data": {**asdict(visible), **arrays},
+        "split_digest": split.digest,
+        "sizes": sizes,
+    }
+    write_whole(path, json.dumps(asked, indent=1, default=str) + "\n")
+
+
+def prepare_engines(run: Run) -> list[Engine]:
+    """The run's engines, able to search; one that cannot run here is left out, loudly.
+
+    Raises:
+        EngineUnavailable: None of them can.
+    """
+    ready: list[Engine] = []
+    for name in run.config.engines:
+        if too_small := _too_small(run.config, name):
+            _log.warning("%s: the run goes on without it", too_small)
+            continue
+        engine = make_engine(name, run.config, run.home)
+        try:
+            engine.prepare(_log.info)
+        except EngineUnavailable as error:
+            if not ready and name == run.config.engines[-1]:
+                raise
+            _log.warning("%s: the run goes on without it", error)
+        else:
+            ready.append(engine)
+    return ready
+
+
+def search(
+    engine: Engine,
+    request: SearchRequest,
+    stop: threading.Event,
+    see: Callable[[Trial], None],
+) -> list[Trial]:
+    """Search with one engine; `see` gets every snapshot. Returns all trials of the study.
+
+    Raises:
+        ConfigurationError: The study was begun with other settings.
+    """
+    for trial in engine.trials(request):  # What an interrupted run may not have recorded.
+        see(trial)
+    engine.search(request, see, stop)
+    return engine.trials(request)

@@ -1,0 +1,82 @@
+"""What a run takes from earlier ones: its search seed when continued, configurations to try first.
+
+A night is a new study with a seed of its own that tries the best configurations of its past first.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from pipeline_lib.config import RunConfig
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import Home
+from pipeline_lib.run.run import RUN
+
+PAST = "past"
+"""Stands, among the runs to start from, for the latest that searched as this one does."""
+_LATEST = 30
+_ALIKE = ("dataset", "data_root", "space", "search_space_updates", "split_seed", "validation_share")
+"""Fields of the configuration in which a run of one's past is the same."""
+
+
+def settle(config: RunConfig, home: Home, name: str) -> RunConfig:
+    """The configuration, a seed drawn and runs named where it leaves that open.
+
+    What is settled is recorded with the run, so that it can be searched again; a continued study
+    keeps what it was begun with.
+
+    Raises:
+        ConfigurationError: A run to start from is not there, or searched another space.
+    """
+    begun = _asked(home, name)
+    settled: dict[str, Any] = {}
+    if config.seed == "random":
+        settled["seed"] = begun.seed if begun else secrets.randbelow(2**32)
+    if config.warm_start:
+        settled["warm_start"] = begun.warm_start if begun else _earlier(config, home, name)
+    return config.model_copy(update=settled)
+
+
+def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
+    """Names of the runs to start from, each once."""
+    names: list[str] = []
+    for name in config.warm_start:
+        if name == PAST:
+            names += _past(config, home, own)
+            continue
+        asked = _asked(home, name)
+        if asked is None:
+            remedy = "name runs of this home, or 'past'"
+            raise ConfigurationError("warm_start", "is no run", value=name, remedy=remedy)
+        if (asked.space, asked.search_space_updates) != (config.space, config.search_space_updates):
+            problem = f"is a run that searched another space, {asked.space}"
+            raise ConfigurationError("warm_start", problem, value=name)
+        names.append(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _past(config: RunConfig, home: Home, own: str) -> list[str]:
+    """The latest runs of the same data, split and space, the latest first."""
+    begun = [path for path in home.study("").glob(f"*/{RUN}") if path.parent.name != own]
+    found: list[str] = []
+    for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            asked = _asked(home, path.parent.name)
+        except ConfigurationError:  # of another version: nobody asked for this run by name
+            continue
+        if asked and all(getattr(asked, name) == getattr(config, name) for name in _ALIKE):
+            found.append(path.parent.name)
+    return found[:_LATEST]
+
+
+def _asked(home: Home, name: str) -> RunConfig | None:
+    """What a run was begun with; None where its study was not begun."""
+    path = home.study(name) / RUN
+    try:
+        return RunConfig.of_record(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError("run", f"cannot be read ({error})", value=str(path)) from error

@@ -1,0 +1,31 @@
+"""What earlier studies of an engine found best, for a study that starts from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from pipeline_lib.search.engine import SearchRequest
+from pipeline_lib.trial import Trial
+
+FROM = "from"
+"""Note of a trial whose configuration was an earlier run's: which trial of which run."""
+MOST = 3
+"""Configurations that a study takes over, of all earlier ones together."""
+
+
+def best_earlier(
+    request: SearchRequest, trials: Callable[[SearchRequest], list[Trial]]
+) -> list[Trial]:
+    """Trials of the studies that a request starts from, best first, each configuration once."""
+    found = [
+        trial
+        for study, directory in request.warm_start
+        for trial in trials(replace(request, study=study, directory=directory))
+        if trial.rungs
+    ]
+    best: dict[str, Trial] = {}
+    for trial in sorted(found, key=lambda each: -(each.val_accuracy or 0.0)):
+        best.setdefault(json.dumps(dict(trial.configuration), sort_keys=True), trial)
+    return list(best.values())

@@ -1,0 +1,55 @@
+"""Classifying picture files with a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline_lib.data.decode import check, decode, unlike
+from pipeline_lib.data.sources.catalogue import CATALOGUE
+from pipeline_lib.home import Home
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one picture."""
+
+    path: Path
+    label: str
+    probability: float  # in [0, 1], calibrated
+    remarks: tuple[str, ...]  # what was done to the picture, and how it is unlike the training data
+
+
+def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
+    """Classify picture files; `model` is a `models:/…` address or the name of a data set.
+
+    Every file is looked at before the model is loaded, so that a bad one costs nothing.
+
+    Raises:
+        ImageError: A file is no picture, or one that the model cannot take.
+        ModelError: There is no such model.
+    """
+    for path in paths:
+        check(path)
+    import torch
+
+    from pipeline_lib.registry.versions import load_champion, model_name
+
+    address = f"models:/{model_name(model)}@champion" if model in CATALOGUE else model
+    classifier = load_champion(home, address)
+    pictures = [decode(path, classifier.shape) for path in paths]
+    images = torch.stack([torch.from_numpy(each.pixels) for each in pictures])  # (B, C, H, W)
+    chances = classifier.served.probabilities(classifier.module, images)  # (B, classes)
+    best, typical = chances.max(1), classifier.served.brightness
+    return [
+        Answer(
+            path,
+            classifier.classes[int(label)],
+            float(chance),
+            (*picture.changes, *(unlike(picture.pixels, typical) if typical else ())),
+        )
+        for path, picture, chance, label in zip(
+            paths, pictures, best.values, best.indices, strict=True
+        )
+    ]

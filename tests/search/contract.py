@@ -1,0 +1,332 @@
+"""What every engine promises, as tests. Derive from `EngineContract` and say what `engine` is."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from pipeline_lib.data.store import SearchData
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.models.saved import load_model
+from pipeline_lib.search.engine import Engine, SearchRequest
+from pipeline_lib.training.loop import predict
+from pipeline_lib.trial import Trial, TrialState
+
+_SEARCH = """
+import pickle, sys, threading, time
+from dataclasses import replace
+engine, request = pickle.loads(bytes.fromhex(sys.argv[1]))
+if __name__ == "__main__":
+    engine.prepare(lambda line: None)
+    soonest = time.monotonic() + request.budget_seconds
+    request = replace(request, deadline=max(request.deadline, soonest))
+    engine.search(request, lambda t: print(t.number, t.state.value, flush=True), threading.Event())
+"""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A finished search, what its listener heard, and what was in storage right after."""
+
+    request: SearchRequest
+    heard: list[Trial]
+    durable: dict[int, bool]  # by number: whether its end was in storage when it was heard
+    trials: list[Trial]
+
+    @property
+    def ends(self) -> list[Trial]:
+        return [trial for trial in self.heard if trial.state != TrialState.RUNNING]
+
+
+def run_search(engine: Engine, request: SearchRequest, stop: threading.Event | None = None):
+    heard, durable = [], {}
+
+    def listen(trial: Trial) -> None:
+        heard.append(trial)
+        if trial.state != TrialState.RUNNING:
+            durable[trial.number] = trial in engine.trials(request)
+
+    engine.search(request, listen, stop or threading.Event())
+    return Searched(request, heard, durable, engine.trials(request))
+
+
+def family() -> set[psutil.Process]:
+    """This process's children and theirs, as far as they are alive."""
+    found = psutil.Process().children(recursive=True)
+    return {child for child in found if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def searching(trials: list[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.stage == "search"]
+
+
+@pytest.mark.slow
+class EngineContract:
+    """Every engine passes this. A subclass gives `engine` and may change the budget."""
+
+    budget_seconds = 60.0
+    trial_limit = 3
+    workers = 2
+    first_rung: int | None = None
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls) -> Engine:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def space(cls) -> str:
+        return "default"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls, tiny_data: SearchData) -> SearchData:
+        return tiny_data
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_request(cls, space: str, data: SearchData):
+        """Requests that differ from the contract's usual one in what is given."""
+
+        def make(directory: Path, **changes) -> SearchRequest:
+            usual = SearchRequest(
+                study="contract",
+                data=data,
+                space=space,
+                deadline=time.monotonic() + cls.budget_seconds,
+                budget_seconds=cls.budget_seconds,
+                trials=cls.trial_limit,
+                workers=cls.workers,
+                seed=3,
+                directory=directory,
+                first_rung=cls.first_rung,
+            )
+            return replace(usual, **changes)
+
+        return make
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def searched(cls, engine: Engine, make_request, tmp_path_factory) -> Searched:
+        engine.prepare(lambda line: None)
+        before = family()
+        done = run_search(engine, make_request(tmp_path_factory.mktemp("study")))
+        assert family() <= before, "the search left processes behind"
+        return done
+
+    def test_it_has_a_name_and_knows_the_space(self, engine, space):
+        assert engine.name
+        assert space in engine.spaces
+
+    def test_it_conducts_no_more_trials_than_it_may(self, searched):
+        assert 1 <= len(searching(searched.trials)) <= self.trial_limit
+
+    def test_every_trial_is_of_this_study_and_engine(self, engine, searched):
+        for trial in searched.trials:
+            assert (trial.study, trial.engine) == (searched.request.study, engine.name)
+            assert trial.configuration
+            assert trial.started > 0
+            assert trial.seconds >= sum(rung.seconds for rung in trial.rungs) * 0.5
+
+    def test_numbers_are_unique_and_rising(self, searched):
+        numbers = [trial.number for trial in searched.trials]
+        assert numbers == sorted(set(numbers))
+
+    def test_every_end_that_was_heard_is_in_storage_exactly_once(self, searched):
+        heard = sorted(searched.ends, key=lambda trial: trial.number)
+        assert heard == searched.trials
+        assert all(searched.durable.values())
+
+    def test_a_trial_is_heard_when_it_starts_and_nothing_after_its_end(self, searched):
+        for number in {trial.number for trial in searched.heard}:
+            states = [trial.state for trial in searched.heard if trial.number == number]
+            assert set(states[:-1]) == {TrialState.RUNNING}
+            assert states[-1] != TrialState.RUNNING
+
+    def test_no_more_trials_are_heard_of_at_a_time_than_there_are_workers(self, searched):
+        running = set()
+        for trial in searched.heard:
+            (running.add if trial.state == TrialState.RUNNING else running.discard)(trial.number)
+            assert len(running) <= searched.request.workers
+
+    def test_a_trial_that_learned_has_rising_rungs_with_accuracies(self, searched):
+        learned = [t for t in searched.trials if t.state != TrialState.FAILED]
+        assert learned
+        for trial in learned:
+            fidelities = [rung.samples for rung in trial.rungs]
+            assert fidelities == sorted(set(fidelities))
+            assert fidelities[0] > 0
+            for rung in trial.rungs:
+                assert 0 <= rung.val_accuracy <= 1
+                assert rung.seconds > 0
+                assert all(0 <= epoch.val_accuracy <= 1 for epoch in rung.curve)
+            assert trial.parameters > 0
+            assert trial.multiply_adds > 0
+
+    def test_a_kept_network_reproduces_the_recorded_accuracy(self, searched):
+        """Also of pruned trials: the accuracy of the highest rung is that of the weights kept."""
+        split = searched.request.data.load()
+        images = torch.from_numpy(split.images[split.validation])
+        labels = torch.from_numpy(split.labels[split.validation])
+        for trial in searched.trials:
+            if trial.state == TrialState.FAILED:
+                continue
+            predicted = predict(load_model(trial.model), images).argmax(1)
+            accuracy = int((predicted == labels).sum()) / len(labels)
+            assert accuracy == pytest.approx(trial.val_accuracy, abs=1e-6)
+
+    def test_what_is_not_complete_has_a_reason(self, searched):
+        for trial in searched.trials:
+            assert bool(trial.reason) == (trial.state != TrialState.COMPLETE)
+
+    def test_other_studies_and_empty_directories_have_no_trials(
+        self, engine, make_request, tmp_path
+    ):
+        assert engine.trials(make_request(tmp_path / "none")) == []
+        assert not (tmp_path / "none").exists()
+
+    @pytest.mark.parametrize(
+        "field", ["dataset", "digest", "validation_share", "split seed", "space", "seed"]
+    )
+    def test_a_study_is_not_continued_with_other_settings(self, engine, searched, field):
+        request = searched.request
+        if field == "space":
+            others = [name for name in engine.spaces if name != request.space]
+            if not others:
+                pytest.skip("the engine has one space")
+            other = replace(request, space=others[0])
+        elif field == "seed":
+            other = replace(request, seed=request.seed + 1)
+        else:
+            changes = {
+                "dataset": {"dataset": "kmnist"},
+                "digest": {"digest": "0" * 64},
+                "validation_share": {"validation_share": 0.3},
+                "split seed": {"seed": request.data.seed + 1},
+            }[field]
+            other = replace(request, data=replace(request.data, **changes))
+        engine.check(request)
+        with pytest.raises(ConfigurationError):
+            engine.check(other)
+        with pytest.raises(ConfigurationError):
+            run_search(engine, replace(other, deadline=time.monotonic() + self.budget_seconds))
+        assert engine.trials(request) == searched.trials
+
+    def test_an_unknown_space_is_refused_before_anything_is_written(
+        self, engine, make_request, tmp_path
+    ):
+        with pytest.raises(ConfigurationError, match="no-such-space"):
+            run_search(engine, make_request(tmp_path / "study", space="no-such-space"))
+        assert not (tmp_path / "study").exists()
+
+    def test_a_search_that_is_stopped_ends_its_trials_and_its_processes(
+        self, engine, searched, make_request, tmp_path
+    ):
+        before = family()
+        stop, heard = threading.Event(), []
+
+        def listen(trial: Trial) -> None:
+            heard.append(trial)
+            stop.set()
+
+        request = make_request(tmp_path, trials=50)
+        engine.search(request, listen, stop)
+        assert family() <= before
+        started = {trial.number for trial in heard}
+        ended = engine.trials(request)
+        assert {trial.number for trial in ended} == started
+        assert len(searching(ended)) <= self.workers
+        for trial in ended:
+            assert trial.state != TrialState.RUNNING
+            assert trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.STOPPED)
+            assert trial.reason or trial.state == TrialState.COMPLETE
+
+    def test_a_search_that_was_stopped_before_it_began_conducts_nothing(
+        self, engine, make_request, tmp_path
+    ):
+        stop = threading.Event()
+        stop.set()
+        assert run_search(engine, make_request(tmp_path), stop).trials == []
+
+    def test_searching_again_continues(self, engine, searched, make_request):
+        request = make_request(searched.request.directory, trials=1)
+        again = run_search(engine, request)
+        known = len(searched.trials)
+        assert again.trials[:known] == searched.trials
+        added = again.trials[known:]
+        assert len(searching(added)) == 1
+        assert min(trial.number for trial in added) > searched.trials[-1].number
+        assert {trial.number for trial in again.ends} == {trial.number for trial in added}
+
+    def test_a_study_that_starts_from_another_tries_its_best_first(
+        self, engine, searched, make_request, tmp_path
+    ):
+        before = searched.request
+        earlier = ((before.study, before.directory),)
+        request = make_request(
+            tmp_path, study="later", trials=1, workers=1, seed=4, warm_start=earlier
+        )
+        first = run_search(engine, request).trials[0]
+        best = max(searched.trials, key=lambda trial: trial.val_accuracy or 0.0)
+        assert first.configuration == best.configuration
+        assert best.study in first.notes["from"]
+
+    def test_a_killed_parent_leaves_no_process_and_its_trial_runs_once_more(
+        self, engine, searched, make_request, tmp_path
+    ):
+        later = time.monotonic() + 600  # the search goes on until the kill, however slow it is
+        request = make_request(tmp_path, trials=50, workers=1, deadline=later)
+        finished = kill_in_the_middle(engine, request)
+        left = engine.trials(request)
+        assert finished <= {trial.number for trial in left}
+        again = run_search(engine, make_request(tmp_path, trials=1, workers=1))
+        interrupted = next(t for t in again.trials if t.number not in {x.number for x in left})
+        assert interrupted.state == TrialState.FAILED
+        assert interrupted.reason
+        assert interrupted in again.ends, "nobody was told of its end"
+        once_more = [
+            trial
+            for trial in searching(again.trials)
+            if trial.number > interrupted.number
+            and trial.configuration == interrupted.configuration
+        ]
+        assert len(once_more) == 1
+        assert max(Counter(trial.number for trial in again.trials).values()) == 1
+
+
+def kill_in_the_middle(engine: Engine, request: SearchRequest) -> set[int]:
+    """Search in a process of its own; SIGKILL it in its second trial. Returns the ended trials.
+
+    The end of the first may be told when the second runs already.
+    """
+    pickled = pickle.dumps((engine, request)).hex()
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", _SEARCH, pickled]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
+    with process:
+        first, _ = process.stdout.readline().split()
+        said = []
+        for line in process.stdout:
+            said.append(line.split())
+            number, state = said[-1]
+            if state == "running" and number != first:
+                break
+        time.sleep(0.05)  # the training is under way; a moment later the next may begin
+        descendants = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        assert descendants, "nothing was running"
+        _, alive = psutil.wait_procs(descendants, timeout=60)
+        assert not alive
+        said += map(str.split, process.stdout)
+    return {int(number) for number, state in said if state != "running"}
