@@ -1,0 +1,37 @@
+"""What a name stands for: tables of addresses, loaded when they are used.
+
+An address is `module` or `module:object`. So a configuration can check a name, and the command line
+list all of them, without importing an engine. To add one: write its file, add its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+ENGINES: Mapping[str, str] = {
+    "optuna": "pipeline_lib.search.optuna:OptunaEngine",
+    "autopytorch": "pipeline_lib.search.autopytorch.engine:AutoPytorchEngine",
+}
+FAMILIES: Mapping[str, str] = {
+    "convnet": "pipeline_lib.families.convnet",
+    "book": "pipeline_lib.families.book",
+}
+SAMPLERS: Mapping[str, str] = {
+    "tpe": "pipeline_lib.search.samplers.tpe:make",
+    "cmaes": "pipeline_lib.search.samplers.cmaes:make",
+    "random": "pipeline_lib.search.samplers.random:make",
+}
+PRUNERS: Mapping[str, str] = {
+    "rungs": "pipeline_lib.search.pruners.rungs:make",
+    "median": "pipeline_lib.search.pruners.median:make",
+    "none": "pipeline_lib.search.pruners.none:make",
+}
+
+
+def load(address: str) -> Any:
+    """The module or object at an address."""
+    module, _, name = address.partition(":")
+    found = import_module(module)
+    return getattr(found, name) if name else found
