@@ -74,10 +74,13 @@ def _case(home: Home, data: PreparedData, name: str, config: RunConfig) -> dict[
     engine.prepare(print)
     request = run.request(visible, engine.name, 1, time.monotonic() + _HOURS)
     engine.search(request, lambda _trial: None, threading.Event())
-    candidates = add_ensemble(run, engine.trials(request), visible)
+    found = engine.trials(request.study, request.directory)
+    candidates = add_ensemble(config, run.ensembles, found, visible)
     folded = None
     if config.validation_folds > 1:
-        folded = asdict(compare_finalists(run, candidates.trials, visible, ""))["comparisons"]
+        folded = asdict(compare_finalists(config, run.ensembles, candidates.trials, visible, ""))[
+            "comparisons"
+        ]
     return {"trials": [_trial(trial) for trial in candidates.trials], "folds": folded}
 
 

@@ -94,7 +94,7 @@ def _search(bench: Bench, strategy: Strategy, size: Size, seed: int) -> dict[str
         )
         engine = OptunaEngine(strategy.sampler)
         engine.search(request, listen, threading.Event())
-        states = [trial.state.value for trial in engine.trials(request)]
+        states = [trial.state.value for trial in engine.trials(request.study, request.directory)]
     return {"seed": seed, "trials": len(states), "states": states, "curve": curve}
 
 

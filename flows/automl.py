@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psutil
@@ -16,28 +18,23 @@ from flows.ending import Ending
 from flows.parameters import takes_the_configuration
 from flows.telling import tell
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import PreparedData
 from pipeline_lib.errors import Stopped, UserError
 from pipeline_lib.home import Home
-from pipeline_lib.run.finish import Findings, load_ahead
+from pipeline_lib.names import ENGINES
+from pipeline_lib.run.finish import load_ahead
 from pipeline_lib.run.log import logged
 from pipeline_lib.run.progress import Progress
-from pipeline_lib.run.run import Run, begin, check_budget, check_data, claim_name, made_up_name
+from pipeline_lib.run.run import Run, check_budget, check_data, claim_name, made_up_name
+from pipeline_lib.run.stages import SEARCH, STAGES, Search, Work
 from pipeline_lib.run.stopping import stoppable
-from pipeline_lib.search.engine import Engine
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
-from tasks.compare import build_ensemble, decide, hold_contest, rank_trials
-from tasks.data import load_data
 from tasks.display import showing
-from tasks.engines import prepare_engines
-from tasks.evaluate import evaluate_winner
-from tasks.hpo import search_hyperparameters
-from tasks.nas import search_architectures
-from tasks.register import register
-from tasks.report import report
+from tasks.search import search_task
+from tasks.stage import as_task
 
-_SEARCHES = {"optuna": search_hyperparameters, "autopytorch": search_architectures}
+TASKS = {stage.name: as_task(stage) for stage in STAGES if stage is not SEARCH}
+"""The task of each stage; searching is one task an engine."""
 _FIRST_TRIAL_SECONDS = 10.0
 
 
@@ -58,7 +55,7 @@ def _study_name() -> str:
     flow_run_name=_study_name,
     retries=0,  # named: no setting may search, and open the test set, again
     persist_result=False,
-    task_runner=ThreadPoolTaskRunner(max_workers=len(_SEARCHES)),
+    task_runner=ThreadPoolTaskRunner(max_workers=len(ENGINES)),
     on_completion=[tell],
     on_failure=[tell],
     on_crashed=[tell],
@@ -69,69 +66,43 @@ def automl(config: RunConfig) -> Any:
     """Find the best classifier of a data set within a budget, and measure a champion once."""
     logging.getLogger("automl").setLevel(logging.INFO)
     run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
-    record = Record(run)
-    ending = Ending(run, record)
-    try:
-        with (
-            logged(run.home, run.name),
-            stoppable(ending.why_now, ending.at_once) as stop,
-            record,
-        ):
-            return _stages(run, record, ending, stop)
-    except Stopped as stopped:
-        return ending.cancelled(str(stopped))
+    with run.alone():
+        record = Record(run.home, run.name, run.config)
+        ending = Ending(run, record)
+        try:
+            with (
+                logged(run.home, run.name),
+                stoppable(ending.why_now, ending.at_once) as stop,
+                record,
+            ):
+                return _stages(Work(run, record, stop, partial(_conduct, ending)))
+        except Stopped as stopped:
+            return ending.cancelled(str(stopped))
 
 
-def _stages(run: Run, record: Record, ending: Ending, stop: threading.Event) -> dict[str, Any]:
-    """One task after the other, the searches side by side; what the run found, as JSON values."""
-    prepared = load_data(run)
-    engines = prepare_engines(run)
-    begin(run, prepared, record)
+def _stages(work: Work) -> dict[str, Any]:
+    """One task after the other; what the run found, as JSON values."""
     began = time.time()
-    progress = [Progress(engine.name, run.config.budget_seconds) for engine in engines]
-    ending.search_begins(progress)
-    found = _search(run, engines, prepared, record, stop, progress)
-    ending.search_ended(stop)
-    searched = time.time()
-    outcome = _finish(run, found, prepared, record)
-    run_id = record.recorder.run_id
-    first = min((p.first_trial for p in progress if p.first_trial), default=began)
-    return {"run_id": run_id, **outcome, "seconds": _seconds(first, searched)}
+    for stage in STAGES:
+        TASKS.get(stage.name, stage.do)(work)
+    first = [search.progress.first_trial for search in work.searches if search.progress.first_trial]
+    return {**work.summary, "seconds": _seconds(min(first, default=began), work.searched)}
 
 
-def _finish(run: Run, found: list[Trial], prepared: PreparedData, record: Record) -> dict[str, Any]:
-    """From the trials to the registered winner and the verdict on it."""
-    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
-    candidates = build_ensemble(run, found, visible, record)
-    winner = rank_trials(run, candidates.trials, record)
-    contest = hold_contest(run, candidates, winner, visible, record)
-    choice = decide(run, winner, contest)
-    test = evaluate_winner(run, choice, prepared, record)
-    registration = register(run, choice, prepared, test, record)
-    findings = Findings(candidates.trials, choice, test, registration)
-    found: dict[str, Any] = report(run, findings, visible, record)
-    return found
-
-
-def _search(
-    run: Run,
-    engines: list[Engine],
-    prepared: PreparedData,
-    record: Record,
-    stop: threading.Event,
-    watched: list[Progress],
+def _conduct(
+    ending: Ending, searches: Sequence[Search], record: Record, stop: threading.Event
 ) -> list[Trial]:
-    """Run the engines side by side on one split and one clock; all their trials."""
-    visible = prepared.search_data(run.config.split_seed, run.config.validation_share)
-    deadline = time.monotonic() + run.config.budget_seconds
-    running = []
+    """Run the engines' searches as tasks, side by side; all their trials."""
+    watched = [search.progress for search in searches]
+    ending.search_begins(watched)
     with showing(watched):
-        for engine, progress in zip(engines, watched, strict=True):
-            request = run.request(visible, engine.name, len(engines), deadline)
-            search = _SEARCHES[engine.name]
-            running.append(search.submit(engine, request, progress, record, stop))
+        running = [
+            search_task(search.engine.name).submit(search, record, stop) for search in searches
+        ]
         _load_what_comes_after(watched)
-        return [trial for search in running for trial in search.result()]
+        found = [trial for search in running for trial in search.result()]
+    ending.search_ended(stop)
+    return found
 
 
 def _load_what_comes_after(watched: list[Progress]) -> None:

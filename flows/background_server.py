@@ -15,7 +15,6 @@ from pathlib import Path
 
 from flows import doors
 from pipeline_lib.files import acquire, locked
-from pipeline_lib.run.stopping import ignore_signals
 from pipeline_lib.training.memory import hurry
 
 _QUIET_SECONDS = 3.0

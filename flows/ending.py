@@ -38,16 +38,15 @@ class Ending:
         self._searches, self._is_searching = searches, True
 
     def search_ended(self, stop: threading.Event) -> None:
-        """Record a run that was stopped as KILLED, until it is finished.
+        """From now on a stop ends the run at once where signals cancel it.
 
         Raises:
-            Stopped: It is not to be finished.
+            Stopped: It was stopped, and is not to be finished.
         """
         self._is_searching = False
-        if stop.is_set():
+        if stop.is_set() and self._is_cancelled_by_signals:
             self._record.killed()
-            if self._is_cancelled_by_signals:
-                raise Stopped(self._run.name, "stopped", remedy=self._how_to_continue)
+            raise Stopped(self._run.name, "stopped", remedy=self._how_to_continue)
 
     def why_now(self) -> str:
         """A reason to end on a signal without finishing anything, if there is one."""

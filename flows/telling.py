@@ -7,8 +7,8 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
+from pipeline_lib.formats import discreet
 from pipeline_lib.notification import Message, send
-from pipeline_lib.tracking.environment import discreet
 
 
 def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

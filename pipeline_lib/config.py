@@ -239,6 +239,12 @@ class RunConfig(BaseModel):
         return value
 
     @property
+    def drawn_seed(self) -> int:
+        """The seed of the search, once one is drawn where none is given."""
+        assert isinstance(self.seed, int)
+        return self.seed
+
+    @property
     def rung_seconds(self) -> float:
         """Seconds after which a rung is killed: far more than a healthy one takes."""
         return self.trial_seconds or max(_LONG_ENOUGH_SECONDS, self.budget_seconds)

@@ -13,8 +13,8 @@ from typing import Any
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.files import write_whole
+from pipeline_lib.formats import discreet
 from pipeline_lib.options import parse_seconds
-from pipeline_lib.tracking.environment import discreet
 
 CONFIG_FILE = "run.yaml"
 """File of a run: its effective configuration."""

@@ -1,6 +1,9 @@
-"""How numbers are written for people, everywhere the same."""
+"""How numbers and paths are written for people, everywhere the same."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 
 def percent(share: float, digits: int | None = None) -> str:
@@ -32,3 +35,14 @@ def rounded(value: float) -> str:
 def p_value(p: float) -> str:
     """`p = 0.031`, or `p < 0.0001`: never a zero."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def discreet(text: str) -> str:
+    """The text with the user's home directory written `~`."""
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # no HOME, and a user whom the system does not know
+        return text
+    if len(home) <= 1:
+        return text
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)

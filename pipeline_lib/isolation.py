@@ -8,6 +8,7 @@ without a proxy.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -176,3 +177,9 @@ def short_folder() -> str:
             return folder
     problem, remedy = "is too long for the sockets of worker processes", "set a shorter one"
     raise HomeError("TMPDIR", problem, value=ours, remedy=remedy)
+
+
+def ignore_signals() -> None:
+    """Leave them to the parent: a terminal and systemd send them to every process of a run."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)

@@ -10,7 +10,7 @@ from pathlib import Path
 ENSEMBLE = "ensemble"
 """The engine of trials that are several models of their run together."""
 
-_TITLES = {"optuna": "Optuna", "autopytorch": "Auto-PyTorch", ENSEMBLE: "Ensemble"}
+TITLES = {"optuna": "Optuna", "autopytorch": "Auto-PyTorch", ENSEMBLE: "Ensemble"}
 
 Configuration = Mapping[str, int | float | str | bool | None]
 """Hyperparameters by name: what an engine proposes and a training takes."""
@@ -104,5 +104,5 @@ class Trial:
     @property
     def title(self) -> str:
         """How sentences call it: `Optuna #41`, or `Ensemble` for a run's first."""
-        name = _TITLES.get(self.engine, self.engine)
+        name = TITLES.get(self.engine, self.engine)
         return name if self.engine == ENSEMBLE and not self.number else f"{name} #{self.number}"

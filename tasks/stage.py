@@ -1,4 +1,4 @@
-"""What the tasks of the flow have in common."""
+"""A stage of a run as a Prefect task."""
 
 from __future__ import annotations
 
@@ -10,36 +10,43 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from pipeline_lib.errors import UserError
+from pipeline_lib.run.stages import Stage, Work
+from tasks.publishing import PUBLISHED
 from tasks.waiting import waiting_for
 
+_RETRY_SECONDS = 5
 
-def stage(name: str, *, shown: bool = True, **options: Any) -> Any:
-    """A task whose runs are called as it is; nothing of it is taken from a cache.
 
-    It is tried once unless `options` say otherwise, whatever Prefect's settings are. That it goes
-    on is said where the run is watched, unless it shows that better itself.
+def as_task(stage: Stage) -> Any:
+    """The task that runs a stage and publishes what it made.
+
+    It is tried as often as the stage says, whatever Prefect's settings are, and never again for a
+    mistake of the user's. That it goes on is said where the run is watched.
     """
+
+    def run(work: Work) -> None:
+        with waiting_for(stage.name):
+            stage.do(work)
+            if stage.name in PUBLISHED:
+                PUBLISHED[stage.name](work)
+
+    retries = {
+        "retries": stage.tries - 1,
+        "retry_delay_seconds": _RETRY_SECONDS,
+        "retry_condition_fn": infrastructure_failed,
+        "timeout_seconds": stage.timeout_seconds,
+    }
+    return plain_task(stage.name, run, **retries)
+
+
+def plain_task(name: str, function: Callable[..., Any], **options: Any) -> Any:
+    """A task whose runs are called as it is, tried once; nothing of it is taken from a cache."""
     once = {"retries": 0, "cache_policy": NO_CACHE, "persist_result": False}
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        @functools.wraps(function)
-        def said(*arguments: Any, **named: Any) -> Any:
-            with waiting_for(name):
-                return function(*arguments, **named)
-
-        body = said if shown else function
-        return task(name=name, task_run_name=name, **{**once, **options})(body)
-
-    return decorate
+    named = functools.partial(task, name=name, task_run_name=name)
+    return named(**{**once, **options})(function)
 
 
 def infrastructure_failed(_task: Any, _run: Any, state: Any) -> bool:
     """Retry what a second try can mend, never a mistake of the user's."""
     error = state.result(raise_on_failure=False)
     return not isinstance(error, UserError)
-
-
-def stage_with_retries(name: str, **options: Any) -> Any:
-    """A stage that is tried three times, unless the user is to mend something."""
-    retry = {"retries": 2, "retry_delay_seconds": 5, "retry_condition_fn": infrastructure_failed}
-    return stage(name, **retry, **options)

@@ -16,7 +16,6 @@ from pipeline_lib.run.run import Run, search
 from pipeline_lib.run.sync import _search_data
 from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store, store
-from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.trial import Trial, TrialState
 
@@ -36,12 +35,12 @@ def main() -> None:
     except OSError as problem:
         error = str(problem)
     request = run.request(_search_data(home, data), "optuna", 1, 0.0)
-    trials = OptunaEngine().trials(request)
+    trials = OptunaEngine().trials(request.study, request.directory)
     print(json.dumps({"error": error, "trials": [_shown(t) for t in trials]}))
 
 
 def _search(run: Run, data: Any, trouble: str, file: Path) -> None:
-    with Record(run) as record:
+    with run.recording() as record:
 
         def see(trial: Trial) -> None:
             record.trial(trial)

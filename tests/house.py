@@ -13,11 +13,11 @@ from pipeline_lib.data.store import PreparedData
 from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, load_model, save_model
+from pipeline_lib.outcome import Findings
 from pipeline_lib.run import finish
 from pipeline_lib.run.run import Run, begin
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.tracking import open_store
-from pipeline_lib.tracking.record import Record
 from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import Rung, Trial, TrialState
 
@@ -50,19 +50,20 @@ class House:
     home: Home
     data: PreparedData
 
-    def end(self, name: str, winner: Trial, **config: Any) -> tuple[Run, finish.Findings]:
+    def end(self, name: str, winner: Trial, **config: Any) -> tuple[Run, Findings]:
         """What follows a search of which this is the winner."""
         run = Run(RunConfig(name=name, validation_share=SHARE, **config), name, self.home)
         run.directory.mkdir(parents=True, exist_ok=True)
         visible = self.data.search_data(run.config.split_seed, SHARE)
-        with Record(run) as record:
+        with run.recording() as record:
             begin(run, self.data, record)
             contest = finish.hold_contest(run, Candidates([winner], {}), winner, visible, record)
             choice = finish.decide(run, winner, contest)
             self.before_test()
             test = finish.test_winner(run, choice, self.data, record)
             registration = finish.register(run, choice, self.data, test, record)
-            return run, finish.Findings([winner], choice, test, registration)
+            findings = Findings(name, run.config, [winner], None, choice, test, registration)
+            return run, findings
 
     def before_test(self) -> None:
         """What happens elsewhere between the decision and the test."""

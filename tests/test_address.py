@@ -14,7 +14,6 @@ from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.address import _heads, check_address
-from pipeline_lib.tracking.record import Record
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,7 @@ def test_a_store_that_takes_no_files_is_refused_before_the_search(
     client = open_store(home).client
     client.create_experiment("automl/mnist", "file:///proc/nowhere")
     run = Run.begin(RunConfig(engine="optuna"), home, "first")
-    with pytest.raises(ServerError, match="takes no files"), Record(run):
+    with pytest.raises(ServerError, match="takes no files"), run.recording():
         raise AssertionError("not reached")
     with run.alone():  # the name is free again
         pass

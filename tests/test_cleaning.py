@@ -22,7 +22,6 @@ from pipeline_lib.run.gc import Policy, clean, losers
 from pipeline_lib.run.run import RUN, Run, search
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search.driver import OptunaEngine
-from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Rung, TrialState
 
 
@@ -49,7 +48,7 @@ def searched(tiny_data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         patch.chdir(root)
-        with Record(run) as record:
+        with run.recording() as record:
             deadline = time.monotonic() + run.config.budget_seconds
             request = run.request(tiny_data, "optuna", 1, deadline)
             trials = search(OptunaEngine(), request, threading.Event(), record.trial)

@@ -14,7 +14,6 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError, Stopped
 from pipeline_lib.run.pipeline import find_model
 from pipeline_lib.run.run import Run, begin, load_data
-from pipeline_lib.tracking.record import Record
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +24,7 @@ def finished(fresh_home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     config = RunConfig(name="same", engine="optuna", seed=1, workers=1)
     run = Run.begin(config, fresh_home)
-    with Record(run) as record:
+    with run.recording() as record:
         begin(run, load_data(run), record)
     return fresh_home
 

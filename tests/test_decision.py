@@ -48,10 +48,10 @@ def test_the_set_is_opened_for_a_winner_that_becomes_champion_and_for_no_other(
     run, worse = house.end("worse", networks[0], promote="better")
     assert worse.test is None
     assert house.evaluations == 1
-    said = finish.summary(run, worse)
+    said = finish.summary(worse)
     assert json.loads(json.dumps(said))["winner"]["test_accuracy"] is None
     assert said["untested"] == worse.untested != ""
-    assert f"{worse.untested}." in verdict(run, worse)
+    assert f"{worse.untested}." in verdict(worse)
     assert house.metrics("worse").keys() == {"val_accuracy"}
     version = open_store(house.home).client.get_model_version(
         "automl-mnist", str(worse.registration.version)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_lib.formats import discreet
 from pipeline_lib.tracking import environment, environment_tags
-from pipeline_lib.tracking.environment import discreet
 
 ROOT = Path(__file__).parents[1]
 needs_checkout = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")

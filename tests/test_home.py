@@ -20,7 +20,6 @@ from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.run.run import Run, begin, load_data
 from pipeline_lib.run.sync import Begun
 from pipeline_lib.tracking import Recorder, open_store
-from pipeline_lib.tracking.record import Record
 
 ARCHITECTURE = {
     "kind": "book",
@@ -82,7 +81,7 @@ def test_a_link_to_a_home_is_the_same_home(built, tmp_path):
 
 def test_a_study_finds_its_arrays_where_the_home_is_now(fresh_home, tmp_path):
     run = Run.begin(RunConfig(engine="optuna"), fresh_home, "first")
-    with Record(run) as record:
+    with run.recording() as record:
         begin(run, load_data(run), record)
     moved = Home(tmp_path / "moved")
     fresh_home.root.rename(moved.root)
@@ -93,7 +92,7 @@ def test_a_study_finds_its_arrays_where_the_home_is_now(fresh_home, tmp_path):
 
 def test_a_study_of_an_older_version_finds_its_arrays_too(fresh_home, tmp_path):
     run = Run.begin(RunConfig(engine="optuna"), fresh_home, "first")
-    with Record(run) as record:
+    with run.recording() as record:
         prepared = load_data(run)
         begin(run, prepared, record)
     file = fresh_home.study("first") / "run.json"

@@ -34,7 +34,6 @@ from pipeline_lib.run.run import Run
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search.journal import journal
 from pipeline_lib.search.study import read_trials
-from pipeline_lib.selection.ensemble_storage import stored
 from pipeline_lib.serving.prediction import classify
 from pipeline_lib.tracking import Recorder
 
@@ -129,7 +128,7 @@ def test_the_description_of_an_ensemble(poisons, tmp_path):
     for poison in poisons:
         planted.write_bytes(poison.read_bytes())
         with pytest.raises(ConfigurationError, match="cannot be read"):
-            stored(run)
+            run.ensembles.stored()
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def numbers_in_mlflow(home):
 
 def test_a_lock_that_passes_is_waited_out(home, run, impatient, monkeypatch):
     monkeypatch.setattr(store, "PATIENCE_SECONDS", 60.0)
-    with Record(run) as record:
+    with run.recording() as record:
         record.flush()
         with locked(home):
             record.trial(a_trial(0))
@@ -109,7 +109,7 @@ def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
 ):
     """MLflow takes nothing from beginning to end: the search does not notice."""
     home.data.symlink_to(test_home.data)
-    with locked(home), Record(run) as record:
+    with locked(home), run.recording() as record:
         prepared = load_data(run)
         begin(run, prepared, record)
         data = prepared.search_data(run.config.split_seed, run.config.validation_share)
@@ -135,7 +135,7 @@ def test_a_run_whose_mlflow_stays_away_ends_with_one_line(home, run, impatient):
         pytest.raises(
             AutomlError, match=r"MLflow: .*database is locked.*automl sync first"
         ) as said,
-        Record(run) as record,
+        run.recording() as record,
     ):
         record.flush()
         with locked(home):
@@ -151,7 +151,7 @@ def how_it_ended(home):
 
 @pytest.mark.parametrize("error", [Stopped("first", "stopped"), KeyboardInterrupt()])
 def test_a_run_that_is_stopped_was_killed_and_has_its_trials(home, run, error):
-    with pytest.raises(type(error)), Record(run) as record:
+    with pytest.raises(type(error)), run.recording() as record:
         record.trial(a_trial(0))
         raise error
     assert how_it_ended(home) == ["KILLED", "KILLED"]
@@ -159,14 +159,14 @@ def test_a_run_that_is_stopped_was_killed_and_has_its_trials(home, run, error):
 
 
 def test_a_run_that_fails_says_so(home, run):
-    with pytest.raises(ZeroDivisionError), Record(run) as record:
+    with pytest.raises(ZeroDivisionError), run.recording() as record:
         record.trial(a_trial(0))
         raise ZeroDivisionError
     assert how_it_ended(home) == ["FAILED", "FAILED"]
 
 
 def test_a_run_whose_process_ends_at_once_has_what_it_queued(home, run, impatient):
-    record = Record(run)
+    record = Record(run.home, run.name, run.config)
     record.trial(a_trial(0))
     record.flush()
     with locked(home):
@@ -182,12 +182,14 @@ def test_a_run_whose_process_ends_at_once_has_what_it_queued(home, run, impatien
 
 
 def test_a_name_is_that_of_one_run_at_a_time(home, run):
-    with Record(run):
-        with pytest.raises(ConfigurationError, match="name: is that of a run that is going on"):
-            Record(run)
+    with run.recording():
+        going_on = "name: is that of a run that is going on"
+        with pytest.raises(ConfigurationError, match=going_on), run.recording():
+            pass
         with pytest.raises(ConfigurationError, match="is not there"):
             sync(home, "first")
-    Record(run).__exit__(None, None, None)
+    with run.recording():
+        pass
 
 
 @pytest.mark.parametrize("name", ["../first", "", "nowhere", "a/b"])
@@ -209,7 +211,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_every_trial_once(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     server.start()
     try:
-        with Record(run) as record:
+        with run.recording() as record:
             record.trial(a_trial(0))
             record.flush()
             server.kill()
@@ -251,7 +253,7 @@ def test_a_server_that_has_answered_is_waited_for_also_by_who_opens_it_anew(
 
 def test_mlflow_is_left_alone_until_the_first_trial_trains(home, run):
     home.mlflow_database.unlink()
-    with Record(run) as record:
+    with run.recording() as record:
         opened = record._thread.submit(home.mlflow_database.exists)
         time.sleep(0.2)
         assert not opened.done()

@@ -26,7 +26,6 @@ from pipeline_lib.run.reproduce import reproduce
 from pipeline_lib.run.run import Run, begin, load_data, search
 from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store
-from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import CONFIGURATION
 from pipeline_lib.trial import Rung, Trial, TrialState
 
@@ -39,7 +38,7 @@ def run_and_forget(home, name, **settings):
     small = {"engine": "optuna", "first_rung": 100, "seed": 5, "ensemble": 1}
     config = RunConfig(**small, **settings)
     run = Run.begin(config, home, name)
-    with Record(run) as record:
+    with run.recording() as record:
         data = load_data(run)
         begin(run, data, record)
         visible = data.search_data(config.split_seed, config.validation_share)

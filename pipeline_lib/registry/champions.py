@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
-from pipeline_lib.registry.promotion import Champion, champion, history
+from pipeline_lib.outcome import Champion
+from pipeline_lib.registry.promotion import champion, history
 from pipeline_lib.registry.versions import model_name
 from pipeline_lib.tracking.store import open_store
 

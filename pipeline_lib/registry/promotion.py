@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pipeline_lib.errors import ModelError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
+from pipeline_lib.outcome import Champion
 from pipeline_lib.registry.versions import CHALLENGER, CHAMPION, model_name
 from pipeline_lib.tracking.store import open_store
 
@@ -36,15 +37,6 @@ class Event:
     at: str  # UTC, ISO 8601
     by: str
     why: str
-
-
-@dataclass(frozen=True)
-class Champion:
-    """A version that is or may become champion, and what was written down when it was made."""
-
-    version: int
-    run_id: str
-    tags: Mapping[str, str]
 
 
 def champion(home: Home, dataset: str) -> Champion | None:

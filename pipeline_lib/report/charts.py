@@ -24,8 +24,7 @@ from pipeline_lib.report.figures import (
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
-    from pipeline_lib.evaluation.final_test import Calibration
-    from pipeline_lib.selection.calibration import Bin
+    from pipeline_lib.test_result import Bin, Calibration
 
 FRONT_SHOWN = 12
 """How many of the Pareto front a table names, and whose latency is measured."""

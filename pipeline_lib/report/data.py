@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogue import find
-from pipeline_lib.evaluation.final_test import TestResult
+from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import Trial
 
 

@@ -12,51 +12,47 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogue import find
-from pipeline_lib.data.store import SearchData
 from pipeline_lib.errors import UserError
-from pipeline_lib.evaluation.final_test import TestResult, read_figures
+from pipeline_lib.evaluation.final_test import read_figures
 from pipeline_lib.evaluation.ledger import figures, readings
 from pipeline_lib.files import write_whole
 from pipeline_lib.formats import p_value
 from pipeline_lib.home import Home
 from pipeline_lib.options import choice
+from pipeline_lib.outcome import Contest, Ensemble, Findings
 from pipeline_lib.report import verdict
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.data import ReportData, Section, Table
-from pipeline_lib.run.run import Run
 from pipeline_lib.search import make_engine
-from pipeline_lib.selection.ensemble_storage import leading, stored
+from pipeline_lib.selection.ensemble_storage import Ensembles
+from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import Trial
-
-if TYPE_CHECKING:
-    from pipeline_lib.run.finish import Findings
-    from pipeline_lib.selection.comparison import Contest
 
 SUMMARY, TEST, DETAILS = "summary.json", "test.json", "details.json"
 REPORT, CARD = "report.html", "README.md"
 
 
-def keep(run: Run, findings: Findings, data: SearchData) -> Path:
+def keep(directory: Path, findings: Findings, digest: str) -> Path:
     """Write down, in `summary.json`, what a report needs and no other file of the run holds."""
     from pipeline_lib.registry.versions import model_name
     from pipeline_lib.tracking import environment_tags
 
-    winner = findings.winner
+    winner, config = findings.winner, findings.config
     kept = {
-        "config": run.config.model_dump(mode="json"),
-        "digest": data.digest,
+        "config": config.model_dump(mode="json"),
+        "digest": digest,
         "winner": [winner.engine, winner.number],
-        "model": f"models:/{model_name(data.dataset)}/{findings.registration.version}",
+        "model": f"models:/{model_name(config.dataset)}/{findings.registration.version}",
         "standing": verdict.standing(findings),
         "statistics": asdict(statistics_of(findings.contest)),
-        "environment": environment_tags(run.config.seed),
+        "environment": environment_tags(config.seed),
     }
-    return write_whole(run.directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
+    return write_whole(directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
 
 
 def load(home: Home, name: str) -> ReportData:
@@ -122,10 +118,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any]) -> ReportData:
     config = RunConfig.of_record(kept["config"])
-    run = Run(config, name, home)
-    dataset = find(config.dataset)
-    trials = [trial for engine in config.engines for trial in _trials(run, engine, kept["digest"])]
-    trials += [each.trial for each in stored(run)]
+    dataset, ensembles = find(config.dataset), Ensembles.of(home, name)
+    trials = [
+        trial
+        for engine in config.engines
+        for trial in make_engine(engine, config, home).trials(name, home.study(name) / engine)
+    ]
+    trials += ensembles.trials()
     winners = [t for t in trials if [t.engine, t.number] == kept["winner"]]
     if not winners:
         remedy = f"restore {home.study(name)}"
@@ -133,13 +132,13 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         raise UserError("report", problem, remedy=remedy)
     untested = test.get("untested", "")
     result = _tested_since(home, winners[0], kept) if untested else TestResult.from_json(test)
-    directory = run.directory
+    directory = home.run(name)
     details = _read(directory / DETAILS) if (directory / DETAILS).exists() else kept
     return ReportData(
         name=name,
         title=dataset.title,
         config=config,
-        verdict=verdict.sentence(run, winners[0], result, untested),
+        verdict=verdict.sentence(config.dataset, winners[0], result, untested),
         standing=kept["standing"],
         trials=tuple(trials),
         winner=winners[0],
@@ -153,7 +152,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
         latency=details.get("latency", {}),
         environment=kept["environment"],
         statistics=_section(kept["statistics"]),
-        ensemble=_ensemble(run),
+        ensemble=_ensemble(ensembles.leading()),
     )
 
 
@@ -164,23 +163,6 @@ def _tested_since(home: Home, winner: Trial, kept: Mapping[str, Any]) -> TestRes
     if winner.model is None or not (winner.model / WEIGHTS).is_file():
         return None  # `automl gc` removed it
     return read_figures(figures(home, kept["digest"], model_digest(winner.model)))
-
-
-def _trials(run: Run, engine: str, digest: str) -> list[Trial]:
-    """All trials of an engine's study; reading them needs no data, so none are looked for."""
-    dataset, config = find(run.config.dataset), run.config
-    nowhere = Path()
-    data = SearchData(
-        dataset=dataset.name,
-        digest=digest,
-        shape=dataset.shape,
-        classes=dataset.classes,
-        images=nowhere,
-        labels=nowhere,
-        seed=config.split_seed,
-        validation_share=config.validation_share,
-    )
-    return make_engine(engine, config, run.home).trials(run.request(data, engine, 1, 0.0))
 
 
 def statistics_of(contest: Contest) -> Section:
@@ -202,8 +184,7 @@ def statistics_of(contest: Contest) -> Section:
     return Section(ended, (Table(caption, head, rows),) if rows else ())
 
 
-def _ensemble(run: Run) -> Section:
-    ensemble = leading(run)
+def _ensemble(ensemble: Ensemble | None) -> Section:
     if ensemble is None:
         return Section()
     rows = tuple(

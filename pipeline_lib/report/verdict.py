@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pipeline_lib.formats import short
-from pipeline_lib.selection import leaderboard as compare
-from pipeline_lib.selection.ensemble_storage import leading
+from pipeline_lib.outcome import Findings
+from pipeline_lib.selection import leaderboard
+from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import ENSEMBLE, Trial
-
-if TYPE_CHECKING:
-    from pipeline_lib.evaluation.final_test import TestResult
-    from pipeline_lib.run.finish import Findings
-    from pipeline_lib.run.run import Run
 
 _TOP = 5
 _ALONE = "There was no other model to compare the winner with."
 
 
-def sentence(run: Run, winner: Trial, test: TestResult | None, untested: str) -> str:
+def sentence(dataset: str, winner: Trial, test: TestResult | None, untested: str) -> str:
     """The outcome in one sentence; `untested` is why there are no test figures, if so."""
     if test is None:
         return (
-            f"{called(winner)} wins on {run.config.dataset} with {winner.val_accuracy:.2%} "
+            f"{called(winner)} wins on {dataset} with {winner.val_accuracy:.2%} "
             f"validation accuracy and {winner.parameters:,} parameters; it was not measured on the "
             f"test set: {untested}."
         )
     low, high = test.interval
     return (
-        f"{called(winner)} wins on {run.config.dataset} with "
+        f"{called(winner)} wins on {dataset} with "
         f"{test.accuracy:.2%} test accuracy (95% CI {low:.2%} to {high:.2%}, "
         f"{test.size:,} images, test-set evaluation {test.reading}); "
         f"{winner.val_accuracy:.2%} validation accuracy, {winner.parameters:,} parameters."
@@ -43,22 +38,26 @@ def called(winner: Trial) -> str:
     return f"{winner.engine} trial {winner.number}"
 
 
-def verdict(run: Run, findings: Findings) -> str:
+def verdict(findings: Findings) -> str:
     """The outcome as Markdown: verdict, leaderboard, comparisons, hyperparameters, test set."""
     trials, winner, test = findings.trials, findings.winner, findings.test
+    ensemble = findings.ensemble
     parts = [
-        f"**{sentence(run, winner, test, findings.untested)}**",
+        f"**{sentence(findings.config.dataset, winner, test, findings.untested)}**",
         standing(findings),
         "### Leaderboard",
         _table(
-            compare.SHOWN,
-            [(*row.values(),) for row in compare.shown(compare.leaderboard(trials).head(_TOP))],
+            leaderboard.SHOWN,
+            [
+                (*row.values(),)
+                for row in leaderboard.shown(leaderboard.leaderboard(trials).head(_TOP))
+            ],
         ),
         "### Trials",
-        "\n".join(f"- {line}" for line in count_lines(run, trials)),
+        "\n".join(f"- {line}" for line in count_lines(findings.config.engines, trials)),
         "### Comparisons on validation images",
         "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
-        *_ensemble_parts(run),
+        *(["### Ensemble", ensemble.sentence()] if ensemble else []),
         "### Hyperparameters of the winner",
         _table(("name", "value"), [(k, short(v)) for k, v in winner.configuration.items()]),
         "### Test set",
@@ -81,18 +80,13 @@ def standing(findings: Findings) -> str:
     )
 
 
-def count_lines(run: Run, trials: list[Trial]) -> list[str]:
+def count_lines(engines: Sequence[str], trials: list[Trial]) -> list[str]:
     """Trials conducted and how they ended, one line an engine."""
     lines = []
-    for engine in run.config.engines:
-        tally = compare.counts(t for t in trials if t.engine == engine)
-        lines.append(f"{engine}: {tally['trials']} conducted, {compare.outcomes(tally)}")
+    for engine in engines:
+        tally = leaderboard.counts(t for t in trials if t.engine == engine)
+        lines.append(f"{engine}: {tally['trials']} conducted, {leaderboard.outcomes(tally)}")
     return lines
-
-
-def _ensemble_parts(run: Run) -> list[str]:
-    ensemble = leading(run)
-    return ["### Ensemble", ensemble.sentence()] if ensemble else []
 
 
 def _test_parts(test: TestResult) -> list[str]:

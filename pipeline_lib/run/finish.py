@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.store import PreparedData, SearchData
-from pipeline_lib.errors import AutomlError
+from pipeline_lib.errors import AutomlError, ModelError
 from pipeline_lib.files import write_whole
+from pipeline_lib.home import Home
+from pipeline_lib.outcome import Choice, Contest, Findings, Registration
+from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.run.run import Run
-from pipeline_lib.selection import leaderboard as compare
+from pipeline_lib.selection import leaderboard
+from pipeline_lib.test_result import TestResult
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.training.memory import load_for_good
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
-    from pipeline_lib.evaluation.final_test import TestResult
-    from pipeline_lib.selection.comparison import Contest, Decision
+    from pipeline_lib.selection.comparison import Reigning
     from pipeline_lib.selection.ensemble import Candidates
 
 _HEAVY = ("torch", "mlflow.pyfunc", "scipy.stats")
@@ -26,56 +29,6 @@ _log = logging.getLogger("automl")
 
 
 _NOT_PROMOTED = "it is opened only for a winner that is to become champion"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The winner, what it was compared with, and what follows from that."""
-
-    winner: Trial
-    contest: Contest
-    decision: Decision  # whether it is to become champion
-    untested: str  # why the test set stays closed for it; empty where it is to be opened
-
-
-@dataclass(frozen=True)
-class Registration:
-    """What became of the winner in the registry."""
-
-    version: int
-    model: str | None  # address of the champion, where the winner is it
-    challenger: str | None  # address of the winner, where it is not
-    why: str  # it is champion, or not
-
-    @property
-    def address(self) -> str:
-        """The winner's `models:/…` address."""
-        return self.model or self.challenger or ""
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that a run found out."""
-
-    trials: list[Trial]
-    choice: Choice
-    test: TestResult | None  # None where the winner was never measured on the test set
-    registration: Registration
-
-    @property
-    def winner(self) -> Trial:
-        """The best trial on validation."""
-        return self.choice.winner
-
-    @property
-    def contest(self) -> Contest:
-        """What it was compared with."""
-        return self.choice.contest
-
-    @property
-    def untested(self) -> str:
-        """Why there are no test figures; empty where there are."""
-        return "" if self.test else self.choice.untested
 
 
 def load_ahead() -> None:
@@ -87,7 +40,7 @@ def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Reco
     """Add the run's ensembles to its trials, and record them as such."""
     from pipeline_lib.selection.ensemble import add_ensemble
 
-    candidates = add_ensemble(run, trials, data)
+    candidates = add_ensemble(run.config, run.ensembles, trials, data)
     for trial in candidates.trials:
         if trial.engine == ENSEMBLE:
             record.trial(trial)
@@ -101,10 +54,10 @@ def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
         AutomlError: No trial left a model.
     """
     record.flush()
-    frame = compare.leaderboard(trials)
-    for path in compare.write_leaderboard(frame, run.directory):
+    frame = leaderboard.leaderboard(trials)
+    for path in leaderboard.write_leaderboard(frame, run.directory):
         record.recorder.log_artifact(path)
-    winner = compare.best(trials)
+    winner = leaderboard.best(trials)
     if winner is None:
         reasons = sorted({trial.reason for trial in trials if trial.reason})
         said = f" ({'; '.join(reasons[:3])})" if reasons else ""
@@ -120,15 +73,46 @@ def hold_contest(
     from pipeline_lib.selection.comparison import hold
     from pipeline_lib.selection.folds import compare_finalists
 
-    contest = hold(run.home, record.recorder.run_id, candidates, winner, data)
+    met = reigning(run.home, record.recorder.run_id, winner, data)
+    contest = hold(candidates, winner, data, met)
     if run.config.validation_folds > 1:
         rival = "" if contest.is_champion else contest.champion_title
-        folded = compare_finalists(run, candidates.trials, data, rival)
+        folded = compare_finalists(run.config, run.ensembles, candidates.trials, data, rival)
         contest = replace(contest, folded=folded)
     path = run.directory / "comparisons.json"
     write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
     return contest
+
+
+_OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
+
+
+def reigning(home: Home, run_id: str, winner: Trial, data: SearchData) -> Reigning | None:
+    """The champion, and its network unless it may have been trained on these images.
+
+    Args:
+        home: Where the registry is.
+        run_id: The run in MLflow; a champion that comes from it may be the winner itself.
+        winner: The run's best trial.
+        data: What the run's trials were trained on.
+    """
+    from pipeline_lib.registry.promotion import champion
+    from pipeline_lib.registry.versions import load_champion, model_name
+    from pipeline_lib.selection.comparison import SPLIT_TAG, Reigning
+
+    found = champion(home, data.dataset)
+    if found is None:
+        return None
+    if (found.run_id, found.tags.get(TRIAL_TAG)) == (run_id, winner.label):
+        return Reigning(found, is_winner=True)
+    if found.tags.get(SPLIT_TAG) != data.load().digest:
+        return Reigning(found, not_compared=_OTHER_SPLIT)
+    try:
+        address = f"models:/{model_name(data.dataset)}/{found.version}"
+        return Reigning(found, load_champion(home, address).module)
+    except ModelError as error:  # the run goes on without it
+        return Reigning(found, not_compared=str(error))
 
 
 def decide(run: Run, winner: Trial, contest: Contest) -> Choice:
@@ -177,8 +161,10 @@ def register(
 ) -> Registration:
     """Register the winner as challenger, and make it champion if that was decided."""
     from pipeline_lib.registry.promotion import promote_over
+    from pipeline_lib.registry.served import Served
     from pipeline_lib.registry.versions import TEST_TAG, Candidate, model_name
     from pipeline_lib.registry.versions import register as register_version
+    from pipeline_lib.selection.comparison import tags
 
     winner, contest, decision = choice.winner, choice.contest, choice.decision
     assert winner.model is not None
@@ -195,8 +181,8 @@ def register(
             data.dataset.classes,
             record.recorder.run_id,
             {"val_accuracy": winner.val_accuracy or 0.0, **tested},
-            contest.tags(winner),
-            contest.served,
+            tags(contest, winner),
+            Served(contest.temperature, contest.brightness),
         ),
     )
     why = decision.why
@@ -209,20 +195,18 @@ def register(
     return Registration(version, None, f"{address}@challenger", why)
 
 
-def summary(run: Run, findings: Findings) -> dict[str, Any]:
+def summary(findings: Findings) -> dict[str, Any]:
     """What a run found, as JSON values: counts by engine, the winner, and who is champion."""
-    from pipeline_lib.selection.ensemble_storage import leading
-
     winner, test, registered = findings.winner, findings.test, findings.registration
-    ensemble = leading(run)
+    ensemble = findings.ensemble
     engines = {}
-    for engine in run.config.engines:
+    for engine in findings.config.engines:
         own = [trial for trial in findings.trials if trial.engine == engine]
-        top = compare.best(own)
-        engines[engine] = {**compare.counts(own), "best_val": top.val_accuracy if top else None}
+        top = leaderboard.best(own)
+        engines[engine] = {**leaderboard.counts(own), "best_val": top.val_accuracy if top else None}
     return {
-        "name": run.name,
-        "dataset": run.config.dataset,
+        "name": findings.name,
+        "dataset": findings.config.dataset,
         "engines": engines,
         "ensemble": ensemble.as_json() if ensemble else None,
         "winner": {

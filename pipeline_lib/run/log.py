@@ -10,8 +10,8 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from pipeline_lib.errors import UserError
+from pipeline_lib.formats import discreet
 from pipeline_lib.home import Home
-from pipeline_lib.tracking.environment import discreet
 
 _LOGGERS = ("automl", "prefect")
 _log = logging.getLogger("automl")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +11,14 @@ import numpy as np
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogue import Dataset
-from pipeline_lib.data.store import PreparedData, SearchData
-from pipeline_lib.errors import ImageError, Stopped
+from pipeline_lib.errors import ImageError
 from pipeline_lib.home import Home
-from pipeline_lib.run import finish
-from pipeline_lib.run import run as stages
+from pipeline_lib.outcome import Findings
 from pipeline_lib.run.log import logged, logs_of
-from pipeline_lib.run.progress import Lines, Progress
-from pipeline_lib.run.stopping import NOTHING, stoppable
-from pipeline_lib.search.engine import Engine
-from pipeline_lib.selection import leaderboard as compare
-from pipeline_lib.tracking.record import Record
+from pipeline_lib.run.run import Run
+from pipeline_lib.run.stages import STAGES, Work, side_by_side
+from pipeline_lib.run.stopping import stoppable
+from pipeline_lib.selection import leaderboard
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from pipeline_lib.evaluation.final_test import TestResult
+    from pipeline_lib.test_result import TestResult
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +34,7 @@ class Outcome:
     """What a run leaves behind."""
 
     run_id: str  # of the pipeline's run in MLflow
-    findings: finish.Findings
+    findings: Findings
     directory: Path  # report, model card, leaderboard, diagrams, test figures
     dataset: Dataset
 
@@ -75,7 +68,7 @@ class Outcome:
     @property
     def leaderboard(self) -> pd.DataFrame:
         """Trials that ended, best first: a row each, and a column for each hyperparameter."""
-        return compare.leaderboard(self.trials)
+        return leaderboard.leaderboard(self.trials)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -135,73 +128,13 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
         Stopped: A signal ended it before a trial left a model.
         AutomlError: No trial left a model.
     """
-    from pipeline_lib.report.files import keep
     from pipeline_lib.report.making import make_report
 
-    run = stages.Run.begin(config, home or Home.from_environment())
-    with logged(run.home, run.name), stoppable() as stop, Record(run) as record:
-        data = stages.load_data(run)
-        engines = stages.prepare_engines(run)
-        stages.begin(run, data, record)
-        visible = data.search_data(config.split_seed, config.validation_share)
-        found = _search(run, engines, visible, record, stop)
-        findings = _finish(run, found, data, record)
-        kept = keep(run, findings, visible)
-        made = make_report(run.home, run.name)
-        for path in (kept, *made, *logs_of(run.home, run.name)):
+    run = Run.begin(config, home or Home.from_environment())
+    with logged(run.home, run.name), stoppable() as stop, run.recording() as record:
+        work = Work(run, record, stop, side_by_side)
+        for stage in STAGES:
+            stage.do(work)
+        for path in (*make_report(run.home, run.name), *logs_of(run.home, run.name)):
             record.recorder.log_artifact(path)
-        return Outcome(record.recorder.run_id, findings, run.directory, data.dataset)
-
-
-def _search(
-    run: stages.Run,
-    engines: list[Engine],
-    data: SearchData,
-    record: Record,
-    stop: threading.Event,
-) -> list[Trial]:
-    """Run the engines side by side on one split and one clock; all their trials."""
-    deadline = time.monotonic() + run.config.budget_seconds
-    with ThreadPoolExecutor(len(engines)) as threads:
-        searches = [
-            threads.submit(
-                stages.search,
-                engine,
-                run.request(data, engine.name, len(engines), deadline),
-                stop,
-                _listener(Progress(engine.name, run.config.budget_seconds), record),
-            )
-            for engine in engines
-        ]
-    found = [trial for search in searches for trial in search.result()]
-    if stop.is_set():
-        record.killed()
-        if compare.best(found) is None:
-            raise Stopped(run.name, NOTHING)
-    return found
-
-
-def _listener(progress: Progress, record: Record) -> Callable[[Trial], None]:
-    """Records every snapshot of a trial, and logs how the search stands."""
-    lines = Lines(progress)
-
-    def see(trial: Trial) -> None:
-        improved = progress.see(trial)
-        record.trial(trial)
-        (lines.say if improved else lines.say_if_due)()
-
-    return see
-
-
-def _finish(
-    run: stages.Run, found: list[Trial], data: PreparedData, record: Record
-) -> finish.Findings:
-    """From the trials to the registered winner."""
-    visible = data.search_data(run.config.split_seed, run.config.validation_share)
-    candidates = finish.build_ensemble(run, found, visible, record)
-    winner = finish.rank(run, candidates.trials, record)
-    contest = finish.hold_contest(run, candidates, winner, visible, record)
-    choice = finish.decide(run, winner, contest)
-    test = finish.test_winner(run, choice, data, record)
-    registration = finish.register(run, choice, data, test, record)
-    return finish.Findings(candidates.trials, choice, test, registration)
+        return Outcome(record.recorder.run_id, work.findings, run.directory, work.data.dataset)

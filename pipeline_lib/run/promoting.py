@@ -13,8 +13,8 @@ from pipeline_lib.data.store import PreparedData, Split, prepare
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.evaluation.ledger import Entry
 from pipeline_lib.home import Home
+from pipeline_lib.outcome import Champion
 from pipeline_lib.registry.promotion import (
-    Champion,
     Event,
     champion,
     check_champion,

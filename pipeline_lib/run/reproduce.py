@@ -103,11 +103,10 @@ class _Reproduction:
                     self._tell(trial.label, rung, rungs)
 
         engine.search(request, hear, threading.Event())
-        trials = engine.trials(request)
+        trials = engine.trials(request.study, request.directory)
         facts = equality(before, "optuna", trials)
         if before.of(ENSEMBLE):
-            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
-            facts += equality(before, ENSEMBLE, built)
+            facts += equality(before, ENSEMBLE, self._ensembles(trials))
         return facts
 
     def followed(self, why: list[str]) -> list[Fact]:
@@ -123,9 +122,13 @@ class _Reproduction:
             facts.append(best_of(self.before, "autopytorch", found, size))
             trials += found
         if self.before.of(ENSEMBLE):
-            built = add_ensemble(self.run, trials, self.data).trials[len(trials) :]
-            facts.append(best_of(self.before, ENSEMBLE, built, size))
+            facts.append(best_of(self.before, ENSEMBLE, self._ensembles(trials), size))
         return facts
+
+    def _ensembles(self, trials: list[Trial]) -> list[Trial]:
+        """What selection makes of these trials."""
+        config, kept = self.run.config, self.run.ensembles
+        return add_ensemble(config, kept, trials, self.data).trials[len(trials) :]
 
     def _train_again(self) -> list[Trial]:
         """Optuna's recorded trials that have a rung, with their seeds, each rung in turn."""
@@ -198,7 +201,7 @@ class _Reproduction:
                 self._tell(trial.label, rung, [])
 
         engine.search(request, hear, threading.Event())
-        return engine.trials(request)
+        return engine.trials(request.study, request.directory)
 
     def _cost(self, known: dict[Key, MlflowRun], workers: int) -> str:
         """What the trainings took when they were recorded."""

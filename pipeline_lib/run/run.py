@@ -24,6 +24,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.report.dot import find_dot
 from pipeline_lib.search import least_seconds, make_engine
 from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
+from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
@@ -67,8 +68,7 @@ class Run:
     @property
     def seed(self) -> int:
         """The seed of the search, which `begin` draws where the configuration has none."""
-        assert isinstance(self.config.seed, int)
-        return self.config.seed
+        return self.config.drawn_seed
 
     @property
     def directory(self) -> Path:
@@ -96,6 +96,21 @@ class Run:
             yield
         finally:
             os.close(lock)
+
+    @property
+    def ensembles(self) -> Ensembles:
+        """The ensembles of its study."""
+        return Ensembles.of(self.home, self.name)
+
+    @contextmanager
+    def recording(self) -> Iterator[Record]:
+        """Hold the run's name, and record in MLflow what it does.
+
+        Raises:
+            ConfigurationError: Another run has the name.
+        """
+        with self.alone(), Record(self.home, self.name, self.config) as record:
+            yield record
 
     def request(
         self, data: SearchData, engine: str, engines: int, deadline: float
@@ -259,7 +274,7 @@ def search(
     Raises:
         ConfigurationError: The study was begun with other settings.
     """
-    for trial in engine.trials(request):  # What an interrupted run may not have recorded.
-        see(trial)
+    for trial in engine.trials(request.study, request.directory):
+        see(trial)  # An interrupted run may not have recorded it.
     engine.search(request, see, stop)
-    return engine.trials(request)
+    return engine.trials(request.study, request.directory)

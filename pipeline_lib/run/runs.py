@@ -14,7 +14,8 @@ from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
 from pipeline_lib.options import choice
-from pipeline_lib.registry.promotion import Champion, champion
+from pipeline_lib.outcome import Champion
+from pipeline_lib.registry.promotion import champion
 from pipeline_lib.report.files import REPORT, SUMMARY, latest
 from pipeline_lib.run.run import LOCK, RUN
 from pipeline_lib.run.sync import Begun

@@ -144,12 +144,6 @@ def _next(reading: int, deadline: float | None) -> int | None:
     return next(iter(os.read(reading, 1)), None)
 
 
-def ignore_signals() -> None:
-    """Leave them to the parent: a terminal and systemd send them to every process of a run."""
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-
-
 def end_process(reason: str, *closing: Callable[[], object]) -> NoReturn:
     """End this process with the exit code 130, whatever its threads do, once all is closed.
 

@@ -14,7 +14,6 @@ from pipeline_lib.home import Home
 from pipeline_lib.options import plain_name
 from pipeline_lib.run.run import RUN, Run
 from pipeline_lib.search import make_engine
-from pipeline_lib.selection.ensemble_storage import stored
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
@@ -53,14 +52,14 @@ class Begun:
 
     def trials(self) -> dict[str, list[Trial]]:
         """Every trial that ended, by engine; the ensembles, where there are any, are one."""
-        config, count = self.run.config, len(self.run.config.engines)
+        config = self.run.config
         searched = {
             name: make_engine(name, config, self.run.home).trials(
-                self.run.request(self.data, name, count, deadline=0.0)
+                self.run.name, self.run.home.study(self.run.name) / name
             )
             for name in config.engines
         }
-        ensembles = [each.trial for each in stored(self.run)]
+        ensembles = self.run.ensembles.trials()
         return {**searched, ENSEMBLE: ensembles} if ensembles else searched
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,9 @@ class OptunaEngine:
         space_function(request.space)
         _Search(request, make_sampler(self.sampler, request.seed), listen, stop).run()
 
-    def trials(self, request: SearchRequest) -> list[Trial]:
+    def trials(self, study: str, directory: Path) -> list[Trial]:
         """See `Engine.trials`."""
-        return read_trials(request.directory, request.study)
+        return read_trials(directory, study)
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -283,9 +284,8 @@ class _Search:
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
         run.optuna_trial.set_user_attr(RECORD, record_of(trial))
         value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
-        told = (
-            TOLD[state] if trial.rungs else TOLD[TrialState.FAILED]
-        )  # without a value it says nothing
+        # Without a value it says nothing.
+        told = TOLD[state if trial.rungs else TrialState.FAILED]
         self.study.tell(run.optuna_trial, value, state=told)
         self._remember(trial)
         self.untold.append(trial)

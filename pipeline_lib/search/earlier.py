@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.trial import Trial
@@ -15,14 +15,12 @@ MOST = 3
 """Configurations that a study takes over, of all earlier ones together."""
 
 
-def best_earlier(
-    request: SearchRequest, trials: Callable[[SearchRequest], list[Trial]]
-) -> list[Trial]:
+def best_earlier(request: SearchRequest, trials: Callable[[str, Path], list[Trial]]) -> list[Trial]:
     """Trials of the studies that a request starts from, best first, each configuration once."""
     found = [
         trial
         for study, directory in request.warm_start
-        for trial in trials(replace(request, study=study, directory=directory))
+        for trial in trials(study, directory)
         if trial.rungs
     ]
     best: dict[str, Trial] = {}

@@ -115,5 +115,5 @@ class Engine(Protocol):
         running by a killed predecessor are closed first and their configurations run once more.
         """
 
-    def trials(self, request: SearchRequest) -> list[Trial]:
-        """Every trial in the study's storage, by number: the truth that tracking mirrors."""
+    def trials(self, study: str, directory: Path) -> list[Trial]:
+        """Every trial of a study kept in a directory, by number: what tracking mirrors."""

@@ -124,7 +124,7 @@ def _earlier(request: SearchRequest) -> list[Queued]:
     offered = distributions(request.space, request.budget_seconds)
     places = dict(request.warm_start)
     queue: list[Queued] = []
-    for trial in best_earlier(request, lambda each: read_trials(each.directory, each.study)):
+    for trial in best_earlier(request, lambda study, place: read_trials(place, study)):
         storage = open_storage(places[trial.study])
         study = optuna.load_study(study_name=trial.study, storage=storage)
         parameters = study.get_trials(deepcopy=False)[trial.number].params

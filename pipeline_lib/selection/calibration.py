@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from pipeline_lib.test_result import Bin
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,17 +15,6 @@ if TYPE_CHECKING:
 
 BINS = 15
 _TEMPERATURES = (0.05, 20.0)  # a model that needs more than this is beyond scaling
-
-
-@dataclass(frozen=True)
-class Bin:
-    """The images whose confidence lies above `low` and at most at `high`."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float  # mean over them, in [0, 1]; 0 without any
-    accuracy: float  # share of them that is right; 0 without any
 
 
 def reliability(logits: Floats, labels: Labels, temperature: float = 1.0) -> tuple[Bin, ...]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.store import SearchData, Split
-from pipeline_lib.errors import ModelError
-from pipeline_lib.home import Home
+from pipeline_lib.outcome import Champion, Contest, Decision
 from pipeline_lib.registry.once import TRIAL_TAG
-from pipeline_lib.registry.promotion import Champion, champion
-from pipeline_lib.registry.served import Served
-from pipeline_lib.selection import leaderboard as compare
+from pipeline_lib.selection import leaderboard
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.statistics import ALPHA, Comparison, compare_all
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline_lib.config import Promote
-    from pipeline_lib.selection.folds import Folded
 
 SPLIT_TAG = "split_digest"
 CHOSEN_FROM_TAG = "chosen_from"
@@ -37,96 +33,31 @@ MEMBERS_TAG = "ensemble"
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What the validation images say of the run's best models and the champion."""
+class Reigning:
+    """The champion as a run meets it, with its network where it can be compared."""
 
-    winner: str  # the run's best, as the comparisons call it
-    comparisons: tuple[Comparison, ...]
-    split_digest: str
-    size: int  # validation images
-    chosen_from: int  # models the winner was chosen from by validation accuracy
-    temperature: float  # that calibrates the winner, fitted on the same images
-    brightness: tuple[float, float]  # of nearly all training images
-    champion: Champion | None  # before this run; None where there was none
-    is_champion: bool = False  # the winner is that champion: the run had registered it before
-    not_compared: str = ""  # why the champion takes no part, where it does not
-    folded: Folded | None = None  # what folds say, where the configuration asks for them
-
-    @property
-    def champion_title(self) -> str:
-        """How the comparisons call the champion."""
-        return _name(self.champion) if self.champion else ""
-
-    @property
-    def against_champion(self) -> Comparison | None:
-        """The winner and the champion; None where they cannot be compared."""
-        both = {self.winner, self.champion_title}
-        return next((c for c in self.comparisons if {c.a, c.b} == both), None)
-
-    @property
-    def served(self) -> Served:
-        """What the winner is registered with, to answer with calibrated probabilities."""
-        return Served(self.temperature, self.brightness)
-
-    def sentences(self) -> list[str]:
-        """One sentence a pair, and why the champion is in none of them, if so."""
-        said = [comparison.sentence() for comparison in self.comparisons]
-        if self.not_compared:
-            said.append(f"The {self.champion_title} was not compared: {self.not_compared}")
-        return [*said, *self.folded.sentences()] if self.folded else said
-
-    def tags(self, winner: Trial) -> dict[str, str]:
-        """What the registry has to know of the winner, for the next contest."""
-        tags = {
-            SPLIT_TAG: self.split_digest,
-            CHOSEN_FROM_TAG: str(self.chosen_from),
-            TRIAL_TAG: winner.label,
-        }
-        if winner.engine == ENSEMBLE:
-            members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
-            tags[MEMBERS_TAG] = ", ".join(members)
-        return tags
-
-    def as_json(self) -> list[dict[str, Any]]:
-        """The comparisons as plain values."""
-        return [asdict(c) | {"sentence": c.sentence()} for c in self.comparisons]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Whether the winner is to become champion, and why."""
-
-    promote: bool
-    why: str
-
-
-_OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
+    champion: Champion
+    network: nn.Module | None = None
+    not_compared: str = ""  # why there is no network
+    is_winner: bool = False  # the run had registered its winner before: it is this champion
 
 
 def hold(
-    home: Home, run_id: str, candidates: Candidates, winner: Trial, data: SearchData
+    candidates: Candidates, winner: Trial, data: SearchData, reigning: Reigning | None
 ) -> Contest:
     """Compare the engines' best, the ensemble and the champion on the validation images.
 
-    A champion of another split takes no part: it may have been trained on these images.
-
     Args:
-        home: Where the registry is.
-        run_id: The run in MLflow; a champion that comes from it may be the winner itself.
         candidates: All trials of the run, and what some of them answered already.
         winner: The best of them.
         data: Whose split the trials were trained on.
+        reigning: The champion; None where there is none yet.
     """
     split, trials, known = data.load(), candidates.trials, candidates.answers
-    reigning = champion(home, data.dataset)
-    itself = reigning is not None and _is(reigning, winner, run_id)
-    finalists = compare.finalists(trials)
+    finalists = leaderboard.finalists(trials)
     networks = {t.title: _network(t.model) for t in finalists if t.label not in known}
-    met = None
-    if reigning is not None and not itself:
-        met = _champion_network(home, data.dataset, reigning, split)
-        if not isinstance(met, str):
-            networks[_name(reigning)] = met
+    if reigning is not None and reigning.network is not None:
+        networks[reigning.champion.title] = reigning.network
     labels = split.labels[split.validation]
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
@@ -139,10 +70,23 @@ def hold(
         chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
         brightness=brightness(split.images[split.train]),
-        champion=reigning,
-        is_champion=itself,
-        not_compared=met if isinstance(met, str) else "",
+        champion=reigning.champion if reigning else None,
+        is_champion=reigning.is_winner if reigning else False,
+        not_compared=reigning.not_compared if reigning else "",
     )
+
+
+def tags(contest: Contest, winner: Trial) -> dict[str, str]:
+    """What the registry has to know of a winner, for the next comparison."""
+    found = {
+        SPLIT_TAG: contest.split_digest,
+        CHOSEN_FROM_TAG: str(contest.chosen_from),
+        TRIAL_TAG: winner.label,
+    }
+    if winner.engine == ENSEMBLE:
+        members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
+        found[MEMBERS_TAG] = ", ".join(members)
+    return found
 
 
 def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.NDArray[np.float32]]:
@@ -224,7 +168,7 @@ def chosen_from(trials: Iterable[Trial]) -> int:
     Every trial that could have won counts, however it ended, and for an ensemble every mixture
     that was scored.
     """
-    return sum(int(trial.notes.get(MIXTURES, 1)) for trial in compare.ranked(trials))
+    return sum(int(trial.notes.get(MIXTURES, 1)) for trial in leaderboard.ranked(trials))
 
 
 def _network(directory: Path | None) -> nn.Module:
@@ -232,25 +176,3 @@ def _network(directory: Path | None) -> nn.Module:
 
     assert directory is not None
     return load_model(directory)
-
-
-def _champion_network(
-    home: Home, dataset: str, reigning: Champion, split: Split
-) -> nn.Module | str:
-    """The champion, or why it cannot be compared. The run goes on without it."""
-    from pipeline_lib.registry.versions import load_champion, model_name
-
-    if reigning.tags.get(SPLIT_TAG) != split.digest:
-        return _OTHER_SPLIT
-    try:
-        return load_champion(home, f"models:/{model_name(dataset)}/{reigning.version}").module
-    except ModelError as error:
-        return str(error)
-
-
-def _is(reigning: Champion, winner: Trial, run_id: str) -> bool:
-    return (reigning.run_id, reigning.tags.get(TRIAL_TAG)) == (run_id, winner.label)
-
-
-def _name(reigning: Champion) -> str:
-    return f"champion v{reigning.version}"

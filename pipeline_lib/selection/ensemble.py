@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.store import SearchData
-from pipeline_lib.run.run import Run
+from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.selection import leaderboard as compare
-from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save, stored
+from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 if TYPE_CHECKING:
@@ -131,24 +132,25 @@ def _score(chances: Floats, labels: Labels) -> tuple[int, float]:
     return int((chances.argmax(1) != labels).sum()), round(loss, 12)  # what sums' order leaves
 
 
-def add_ensemble(run: Run, trials: list[Trial], data: SearchData) -> Candidates:
+def add_ensemble(
+    config: RunConfig, kept: Ensembles, trials: list[Trial], data: SearchData
+) -> Candidates:
     """The trials, the run's ensembles among them; one that was built before is not built again.
 
     A short budget allows for fewer models and members: asking each costs time at the end.
 
     Args:
-        run: Whose configuration says how many members there may be.
+        config: Says how many members there may be.
+        kept: The run's ensembles so far.
         trials: What its engines conducted.
         data: Whose split the trials were trained on.
     """
-    budget, most = run.config.budget_seconds, run.config.ensemble
+    budget, most = config.budget_seconds, config.ensemble
     most = min(most, max(2, int(budget / _SECONDS_A_MEMBER))) if most > 1 else 1
     size = min(_LIBRARY, max(most, int(budget / _SECONDS_A_MODEL)))
     models = library(trials, size)
-    if most < 2 or len(models) < 2:
-        return Candidates([*trials, *(each.trial for each in stored(run))], {})
-    answers = _build(run, models, data, most)
-    return Candidates([*trials, *(each.trial for each in stored(run))], answers)
+    answers = _build(kept, models, data, most) if most > 1 and len(models) > 1 else {}
+    return Candidates([*trials, *kept.trials()], answers)
 
 
 def library(trials: Iterable[Trial], size: int) -> list[Trial]:
@@ -171,7 +173,7 @@ def _errors(trial: Trial) -> float:
     return 1 - (trial.val_accuracy or 0.0)
 
 
-def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[str, Answers]:
+def _build(kept: Ensembles, models: list[Trial], data: SearchData, most: int) -> dict[str, Answers]:
     """Select and save an ensemble of these models, where several are better than one.
 
     Returns logits (N, classes) on validation images by label, the ensemble's among them.
@@ -201,24 +203,24 @@ def _build(run: Run, models: list[Trial], data: SearchData, most: int) -> dict[s
         return answers
     shares = (list(weights.values()), [temperatures[place] for place in weights])
     mixed = combine([logits[place] for place in weights], *shares).numpy()
-    trial = _trial(run, models, selection, float((mixed.argmax(1) == labels).mean()))
-    known = [each.trial for each in stored(run)]
+    trial = _trial(kept.study, models, selection, float((mixed.argmax(1) == labels).mean()))
+    known = kept.trials()
     same = [each for each in known if each.configuration == trial.configuration]
     if not same:
         seconds = time.time() - began
         trial = replace(trial, number=len(known), started=began, seconds=seconds)
         members = _members(models, temperatures, selection)
-        save(run, Ensemble(trial, members), [sources[i] for i in weights])
+        kept.save(Ensemble(trial, members), [sources[i] for i in weights])
     answers[(same or [trial])[0].label] = mixed
     return answers
 
 
-def _trial(run: Run, models: list[Trial], selection: Selection, accuracy: float) -> Trial:
+def _trial(study: str, models: list[Trial], selection: Selection, accuracy: float) -> Trial:
     """An ensemble as a trial: what its members have, it has in sum."""
     members = [(models[place], weight) for place, weight in selection.weights.items()]
     samples = sum(trial.rungs[-1].samples for trial, _ in members)
     return Trial(
-        study=run.name,
+        study=study,
         engine=ENSEMBLE,
         number=0,
         state=TrialState.COMPLETE,

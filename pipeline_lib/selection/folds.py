@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.store import SearchData
-from pipeline_lib.run.run import Run
+from pipeline_lib.outcome import Folded, Member
 from pipeline_lib.selection import leaderboard as compare
-from pipeline_lib.selection.ensemble_storage import Member, stored
-from pipeline_lib.statistics import FoldComparison, compare_on_folds
+from pipeline_lib.selection.ensemble_storage import Ensembles
+from pipeline_lib.statistics import compare_on_folds
 from pipeline_lib.training.again import Again, train_again
 from pipeline_lib.training.workers import TrialJob
 from pipeline_lib.trial import ENSEMBLE, Trial
@@ -25,60 +26,44 @@ _NO_CONFIGURATION = (
     "was not trained again on folds: the registry keeps its network, not how it was trained"
 )
 
-_NOT_NEW = (
-    "The folds hold the validation images by which these models were chosen, so the accuracies are "
-    "optimistic and part of a difference may be that of the choice: folds show whether one "
-    "configuration trains to a better model than another on these images, not how well it does "
-    "on new ones"
-)
-
 Mixture = tuple[Member, ...]
 """Models that answer together; one of weight 1 is a model alone."""
 
 
-@dataclass(frozen=True)
-class Folded:
-    """What the folds say, and who is left out of it."""
-
-    comparisons: tuple[FoldComparison, ...] = ()
-    left_out: tuple[str, ...] = ()  # a sentence each
-
-    def sentences(self) -> list[str]:
-        """One sentence a pair, what such comparisons cannot show, and who is left out and why."""
-        said = [comparison.sentence() for comparison in self.comparisons]
-        return [*said, *([_NOT_NEW] if said else []), *self.left_out]
-
-
-def compare_finalists(run: Run, trials: list[Trial], data: SearchData, champion: str) -> Folded:
+def compare_finalists(
+    config: RunConfig, kept: Ensembles, trials: list[Trial], data: SearchData, champion: str
+) -> Folded:
     """Train the finalists' configurations again on each fold, and compare them in pairs.
 
     Folds are of all training images; the test set stays closed. Takes time beyond the budget,
     which is said beforehand.
 
     Args:
-        run: Whose configuration says how many folds.
+        config: Says how many folds, and with how many workers.
+        kept: The run's ensembles.
         trials: All of the run.
         data: What they were trained on.
         champion: What sentences call the champion that they would have to beat; empty without one.
     """
-    folds = run.config.validation_folds
+    folds = config.validation_folds
     by_label = {trial.label: trial for trial in trials}
-    mixtures = {trial.title: _mixture(run, trial) for trial in compare.finalists(trials)}
+    mixtures = {trial.title: _mixture(kept, trial) for trial in compare.finalists(trials)}
     fit = {n: m for n, m in mixtures.items() if all(_is_ours(by_label[each.label]) for each in m)}
     left_out = [f"{name} {_NOT_OURS}" for name in mixtures if name not in fit]
     left_out += [f"The {champion} {_NO_CONFIGURATION}"] if champion else []
     if len(fit) < 2:
         return Folded((), (*left_out, f"Nothing is compared on {folds} folds: that takes two"))
     chosen = [by_label[label] for label in dict.fromkeys(e.label for m in fit.values() for e in m)]
-    _say_the_cost(run, chosen)
-    accuracies, failed = _accuracies(run, data, fit, chosen)
+    _say_the_cost(config, chosen)
+    place = kept.directory.parent
+    accuracies, failed = _accuracies(config, place, data, fit, chosen)
     left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
     return Folded(compare_on_folds(accuracies), tuple(left_out))
 
 
-def _mixture(run: Run, trial: Trial) -> Mixture:
+def _mixture(kept: Ensembles, trial: Trial) -> Mixture:
     if trial.engine == ENSEMBLE:
-        return next(each.members for each in stored(run) if each.trial.label == trial.label)
+        return next(each.members for each in kept.stored() if each.trial.label == trial.label)
     accuracy = trial.val_accuracy or 0.0
     return (Member(trial.label, trial.title, 1.0, accuracy, accuracy),)
 
@@ -88,8 +73,8 @@ def _is_ours(trial: Trial) -> bool:
     return trial.engine == "optuna"
 
 
-def _say_the_cost(run: Run, trials: list[Trial]) -> None:
-    folds, workers = run.config.validation_folds, run.config.workers
+def _say_the_cost(config: RunConfig, trials: list[Trial]) -> None:
+    folds, workers = config.validation_folds, config.workers
     once = sum(trial.rungs[-1].seconds for trial in trials)
     _log.info(
         "validation_folds: %d models are trained again on each of %d folds, %.0f s of training a "
@@ -102,39 +87,43 @@ def _say_the_cost(run: Run, trials: list[Trial]) -> None:
 
 
 def _accuracies(
-    run: Run, data: SearchData, mixtures: Mapping[str, Mixture], trials: list[Trial]
+    config: RunConfig,
+    place: Path,
+    data: SearchData,
+    mixtures: Mapping[str, Mixture],
+    trials: list[Trial],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Accuracy of each mixture on each fold by its name; and, by label, why a trial has none."""
-    count = run.config.validation_folds
+    count = config.validation_folds
     accuracies: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=run.home.study(run.name), prefix="folds-") as aside:
+    with tempfile.TemporaryDirectory(dir=place, prefix="folds-") as aside:
         folds = [(Path(aside, f"{n}"), replace(data, fold=(n, count))) for n in range(count)]
         again = [
             Again(
                 trial.label,
-                _job(run, trial, fold, directory / trial.label),
+                _job(config, trial, fold, directory / trial.label),
                 (trial.rungs[-1].samples,),
             )
             for directory, fold in folds
             for trial in trials
         ]
-        failed = train_again(again, run.config.workers)
+        failed = train_again(again, config.workers)
         for name, mixture in mixtures.items():
             if not failed.keys() & {member.label for member in mixture}:
                 accuracies[name] = [_accuracy(mixture, fold, place) for place, fold in folds]
     return accuracies, failed
 
 
-def _job(run: Run, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
+def _job(config: RunConfig, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
     from pipeline_lib.search.driver import trial_seed
 
     return TrialJob(
         data=fold,
         configuration=trial.configuration,
-        seed=trial_seed(run.seed, trial.number),
+        seed=trial_seed(config.drawn_seed, trial.number),
         directory=directory,
-        seconds=run.config.rung_seconds,
-        memory=run.config.trial_memory,
+        seconds=config.rung_seconds,
+        memory=config.trial_memory,
     )
 
 

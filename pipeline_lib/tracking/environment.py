@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 from functools import cache
@@ -34,17 +33,6 @@ def environment_tags(seed: int | str) -> dict[str, str]:
         tags["mlflow.source.git.commit"] = commit.removesuffix("-dirty")
         tags["code.changed"] = str(commit.endswith("-dirty")).lower()
     return tags
-
-
-def discreet(text: str) -> str:
-    """The text with the user's home directory written `~`."""
-    try:
-        home = str(Path.home())
-    except RuntimeError:  # no HOME, and a user whom the system does not know
-        return text
-    if len(home) <= 1:
-        return text
-    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
 
 
 @cache

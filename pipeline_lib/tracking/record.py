@@ -10,17 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import AutomlError, Stopped
+from pipeline_lib.home import Home
 from pipeline_lib.tracking.address import VARIABLE, try_to_write
 from pipeline_lib.trial import Trial, TrialState
 
 if TYPE_CHECKING:
-    from pipeline_lib.run.run import Run
     from pipeline_lib.tracking import Recorder
     from pipeline_lib.tracking.recorder import Outcome
 
@@ -40,15 +41,10 @@ class Record:
     before there is something to write: a run that is refused leaves a finished one as it was. What
     MLflow does not take is tried again; what it never takes is in the engines' storages, and
     `automl sync` writes it later.
-
-    Raises:
-        ConfigurationError: A run of this name is going on.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._stack = ExitStack()
-        self._stack.enter_context(run.alone())
+    def __init__(self, home: Home, name: str, config: RunConfig) -> None:
+        self._home, self._name, self._config = home, name, config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="record")
         self._opened: Recorder | None = None
         self._pending: list[Future[None]] = []
@@ -62,16 +58,16 @@ class Record:
         """What takes seconds, beside the first trial; `_open` says what went wrong."""
         from pipeline_lib.tracking import open_store
 
-        open_store(self._run.home)
+        open_store(self._home)
 
     def _open(self) -> Recorder:
         """The recorder; only the thread calls this, and again where MLflow did not answer."""
         if self._opened is None:
             from pipeline_lib.tracking import Recorder, environment_tags
 
-            run = self._run
-            tags = environment_tags(run.config.seed) | {"automl.dataset": run.config.dataset}
-            self._opened = Recorder.open(run.home, run.config.dataset, run.name, tags)
+            dataset = self._config.dataset
+            tags = environment_tags(self._config.seed) | {"automl.dataset": dataset}
+            self._opened = Recorder.open(self._home, dataset, self._name, tags)
         return self._opened
 
     @property
@@ -92,7 +88,7 @@ class Record:
 
     def begin(self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]) -> None:
         """Queue what the run was asked for, and which data it searches on."""
-        self._later(lambda recorder: recorder.log_params(self._run.config.model_dump()))
+        self._later(lambda recorder: recorder.log_params(self._config.model_dump()))
         self._later(lambda recorder: recorder.log_dataset(name, digest, split_digest, sizes))
 
     def file(self, path: Path) -> None:
@@ -162,12 +158,11 @@ class Record:
                 self._thread.submit(self._try_to_write).result()
             except BaseException:
                 self._thread.shutdown()
-                self._stack.close()
                 raise
         return self
 
     def _try_to_write(self) -> None:
-        asked = self._run.config.model_dump(mode="json")
+        asked = self._config.model_dump(mode="json")
         try_to_write(self._open(), json.dumps(asked, indent=1) + "\n")
 
     def __exit__(
@@ -176,7 +171,7 @@ class Record:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._stack, self._thread:
+        with self._thread:
             self.flush()
             if self._opened is not None:
                 self._later(lambda recorder: recorder.finish(_outcome(kind)))
@@ -193,7 +188,7 @@ class Record:
                 "records again: automl sync %s",
                 len(self._missed),
                 first_line(self._missed[0][1]),
-                self._run.name,
+                self._name,
             )
 
     def _explain(self, error: BaseException | None) -> None:
@@ -205,9 +200,7 @@ class Record:
         from pipeline_lib.tracking.patience import first_line
 
         if isinstance(error, MlflowException):
-            remedy = (
-                f"the trials are safe: `automl sync {shlex.quote(self._run.name)}` records them"
-            )
+            remedy = f"the trials are safe: `automl sync {shlex.quote(self._name)}` records them"
             raise AutomlError("MLflow", first_line(error), remedy=remedy) from error
 
 

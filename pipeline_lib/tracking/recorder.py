@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Literal
 
+from pipeline_lib.formats import discreet
 from pipeline_lib.home import Home
-from pipeline_lib.tracking.environment import discreet
 from pipeline_lib.tracking.experiments import experiment_name, open_experiment, runs_of
 from pipeline_lib.tracking.store import Store, open_store
 from pipeline_lib.tracking.trials import (

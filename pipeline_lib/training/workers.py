@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError, TrialFailure
-from pipeline_lib.isolation import isolating
-from pipeline_lib.run.stopping import ignore_signals
+from pipeline_lib.isolation import ignore_signals, isolating
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.training.memory import limit_memory
 from pipeline_lib.trial import Configuration, Epoch, Rung

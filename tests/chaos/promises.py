@@ -70,7 +70,7 @@ class Promises:
         left += [path.name for path in directory.glob("*.lock")]
         if "autopytorch" in begun.run.config.engines:
             request = begun.run.request(begun.data, "autopytorch", 2, deadline=0.0)
-            states = Journal(request).last_states()
+            states = Journal(request.study, request.directory).last_states()
             left += [trial.label for trial in states if trial.state is TrialState.RUNNING]
         return left
 

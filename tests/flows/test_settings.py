@@ -110,10 +110,10 @@ from flows.settings import settle, stand_in
 from pipeline_lib.home import Home
 {begin}
 from prefect.settings import get_current_settings
-from prefect.tasks import Task
 import flows.automl as module
+from tasks.search import search_task
 found = get_current_settings()
-stages = [value for value in vars(module).values() if isinstance(value, Task)]
+stages = [*module.TASKS.values(), *map(search_task, ('optuna', 'autopytorch'))]
 print(json.dumps({{
     "settings": [found.flows.default_retries, found.tasks.default_retries, str(found.home)],
     "retries": {{each.name: each.retries for each in [module.automl, *stages]}},

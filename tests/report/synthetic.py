@@ -5,9 +5,10 @@ import random
 from dataclasses import replace
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.evaluation.final_test import Calibration, Mistake, TestResult, summarise
+from pipeline_lib.evaluation.final_test import summarise
 from pipeline_lib.report import ReportData, Section, Table
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
+from pipeline_lib.test_result import Calibration, Mistake, TestResult
 from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
 
 BEGAN = 1_795_000_000.0

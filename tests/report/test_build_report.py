@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import report_data
 
+from pipeline_lib.outcome import Contest
 from pipeline_lib.report import Section, Table, build_card, build_report, files
 from pipeline_lib.report.build import board, cost, duration
 from pipeline_lib.report.charts import (
@@ -26,7 +27,6 @@ from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import log_axis
 from pipeline_lib.report.hyperparameter_charts import charts as hyperparameter_charts
 from pipeline_lib.report.hyperparameters import comparable, hyperparameters, importances
-from pipeline_lib.selection.comparison import Contest
 from pipeline_lib.statistics import Comparison
 from pipeline_lib.trial import Rung, Trial, TrialState
 

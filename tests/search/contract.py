@@ -54,10 +54,10 @@ def run_search(engine: Engine, request: SearchRequest, stop: threading.Event | N
     def listen(trial: Trial) -> None:
         heard.append(trial)
         if trial.state != TrialState.RUNNING:
-            durable[trial.number] = trial in engine.trials(request)
+            durable[trial.number] = trial in engine.trials(request.study, request.directory)
 
     engine.search(request, listen, stop or threading.Event())
-    return Searched(request, heard, durable, engine.trials(request))
+    return Searched(request, heard, durable, engine.trials(request.study, request.directory))
 
 
 def family() -> set[psutil.Process]:
@@ -193,7 +193,7 @@ class EngineContract:
     def test_other_studies_and_empty_directories_have_no_trials(
         self, engine, make_request, tmp_path
     ):
-        assert engine.trials(make_request(tmp_path / "none")) == []
+        assert engine.trials("contract", tmp_path / "none") == []
         assert not (tmp_path / "none").exists()
 
     @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ class EngineContract:
             engine.check(other)
         with pytest.raises(ConfigurationError):
             run_search(engine, replace(other, deadline=time.monotonic() + self.budget_seconds))
-        assert engine.trials(request) == searched.trials
+        assert engine.trials(request.study, request.directory) == searched.trials
 
     def test_an_unknown_space_is_refused_before_anything_is_written(
         self, engine, make_request, tmp_path
@@ -244,7 +244,7 @@ class EngineContract:
         engine.search(request, listen, stop)
         assert family() <= before
         started = {trial.number for trial in heard}
-        ended = engine.trials(request)
+        ended = engine.trials(request.study, request.directory)
         assert {trial.number for trial in ended} == started
         assert len(searching(ended)) <= self.workers
         for trial in ended:
@@ -288,7 +288,7 @@ class EngineContract:
         later = time.monotonic() + 600  # the search goes on until the kill, however slow it is
         request = make_request(tmp_path, trials=50, workers=1, deadline=later)
         finished = kill_in_the_middle(engine, request)
-        left = engine.trials(request)
+        left = engine.trials(request.study, request.directory)
         assert finished <= {trial.number for trial in left}
         again = run_search(engine, make_request(tmp_path, trials=1, workers=1))
         interrupted = next(t for t in again.trials if t.number not in {x.number for x in left})

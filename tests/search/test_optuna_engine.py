@@ -148,7 +148,7 @@ class TestOptunaEngine(EngineContract):
 
         request = make_request(tmp_path, trials=2, workers=1)
         engine.search(request, listen, threading.Event())
-        trials = engine.trials(request)
+        trials = engine.trials(request.study, request.directory)
         victim = next(trial for trial in trials if trial.number == killed[0])
         assert victim.state == TrialState.FAILED
         assert "SIGKILL" in victim.reason

@@ -12,10 +12,11 @@ from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.store import PreparedData, SearchData
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, load_model, save_model
-from pipeline_lib.registry.promotion import Champion, champion, promote, promote_over
-from pipeline_lib.registry.served import Served
+from pipeline_lib.outcome import Champion, Contest
+from pipeline_lib.registry.promotion import champion, promote, promote_over
 from pipeline_lib.registry.versions import Candidate, register
-from pipeline_lib.selection.comparison import Contest, chosen_from, decide, hold
+from pipeline_lib.run.finish import reigning
+from pipeline_lib.selection.comparison import chosen_from, decide, hold, tags
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.statistics import ALPHA, Comparison, bootstrap_interval, mcnemar, paired_counts
 from pipeline_lib.tracking import Recorder
@@ -245,7 +246,10 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     def run_id_of_tonight() -> str:
         return "another run"
 
-    alone = hold(home, recorder.run_id, Candidates(trials, {}), winner, small_data)
+    def meet(run_id, best, data):
+        return hold(Candidates(trials, {}), best, data, reigning(home, run_id, best, data))
+
+    alone = meet(recorder.run_id, winner, small_data)
     assert (alone.champion, alone.against_champion, alone.chosen_from) == (None, None, 4)
     (only,) = alone.comparisons
     tops = [
@@ -257,23 +261,23 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     assert only.difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-6)
     split = small_data.load()
     typical = brightness(split.images[split.train])
-    assert alone.served == Served(alone.temperature, typical)
+    assert alone.brightness == typical
     assert alone.split_digest == small_data.load().digest
 
     assert winner.model is not None
     version = register(
         home,
         Candidate(
-            winner.model, "mnist", small_data.classes, recorder.run_id, {}, alone.tags(winner)
+            winner.model, "mnist", small_data.classes, recorder.run_id, {}, tags(alone, winner)
         ),
     )
     assert promote_over(home, "mnist", version, None, "there was no champion yet")
-    again = hold(home, recorder.run_id, Candidates(trials, {}), winner, small_data)
+    again = meet(recorder.run_id, winner, small_data)
     assert again.is_champion
     assert decide("better", again, winner).why == "it is champion already"
 
     rival = next(top for top in tops if top is not winner)
-    met = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, small_data)
+    met = meet(run_id_of_tonight(), rival, small_data)
     assert len(met.comparisons) == 3
     assert met.against_champion is not None
     assert not met.is_champion
@@ -282,7 +286,7 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
 
     elsewhere = small_mnist.search_data(seed=1, validation_share=0.2)
-    apart = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, elsewhere)
+    apart = meet(run_id_of_tonight(), rival, elsewhere)
     assert apart.champion is not None
     assert apart.against_champion is None
     assert len(apart.comparisons) == 1
@@ -291,7 +295,7 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     )
 
     shutil.rmtree(home.mlflow_artifacts)
-    gone = hold(home, run_id_of_tonight(), Candidates(trials, {}), rival, small_data)
+    gone = meet(run_id_of_tonight(), rival, small_data)
     assert gone.against_champion is None
     assert "model: cannot be fetched" in gone.sentences()[-1]
     assert not decide("significant", gone, rival).promote

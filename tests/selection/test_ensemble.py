@@ -26,6 +26,7 @@ from pipeline_lib.models.saved import (
     load_model,
     save_model,
 )
+from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.report.diagram import draw
 from pipeline_lib.report.files import load, write
 from pipeline_lib.run.agreement import Verdict
@@ -37,7 +38,7 @@ from pipeline_lib.run.sync import sync
 from pipeline_lib.search import fidelity as ladder
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.calibration import fit_temperature
-from pipeline_lib.selection.comparison import hold
+from pipeline_lib.selection.comparison import hold, tags
 from pipeline_lib.selection.ensemble import (
     ROUNDS,
     Candidates,
@@ -46,7 +47,6 @@ from pipeline_lib.selection.ensemble import (
     library,
     select,
 )
-from pipeline_lib.selection.ensemble_storage import Ensemble, Member, leading, save, stored
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.training.loop import TrainingData, predict
@@ -222,8 +222,8 @@ def trials(tmp_path, small_data):
 
 
 def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
-    candidates = add_ensemble(run, trials, small_data)
-    (ensemble,) = stored(run)
+    candidates = add_ensemble(run.config, run.ensembles, trials, small_data)
+    (ensemble,) = run.ensembles.stored()
     trial = ensemble.trial
     assert candidates.trials == [*trials, trial]
     assert trial.label == "ensemble-0000"
@@ -257,10 +257,14 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
 def test_where_a_run_has_four_finals_it_is_their_mean(run, trials, small_data):
     best = compare.best(trials)
     finals = [replace(best, number=number, stage="final") for number in range(10, 14)]
-    built = add_ensemble(run, [*trials, *finals], small_data).trials[len(trials) + 4 :]
+    built = add_ensemble(run.config, run.ensembles, [*trials, *finals], small_data).trials[
+        len(trials) + 4 :
+    ]
     assert [each.configuration for each in built] == [{each.label: 0.25 for each in finals}]
     searched = [replace(each, stage="search") for each in finals]
-    drawn = add_ensemble(run, [*trials, *searched], small_data).trials[len(trials) + 4 :][-1]
+    drawn = add_ensemble(run.config, run.ensembles, [*trials, *searched], small_data).trials[
+        len(trials) + 4 :
+    ][-1]
     assert drawn.configuration != built[0].configuration
 
 
@@ -272,8 +276,8 @@ def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_pat
         for trial, weight, temperature in zip(chosen, *shares, strict=True)
     )
     ensemble = Ensemble(Trial("first", ENSEMBLE, 0, TrialState.COMPLETE, {}), members)
-    save(run, ensemble, [trial.model for trial in chosen])
-    (kept,) = stored(run)
+    run.ensembles.save(ensemble, [trial.model for trial in chosen])
+    (kept,) = run.ensembles.stored()
     assert kept == replace(ensemble, trial=replace(ensemble.trial, model=kept.trial.model))
     network = load_model(kept.trial.model)
     images = TrainingData.of(small_data.load()).val_images[:50]
@@ -286,19 +290,19 @@ def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_pat
 
 
 def test_a_continued_run_builds_another_only_where_the_choice_is_another(run, trials, small_data):
-    first = add_ensemble(run, trials, small_data)
-    again = add_ensemble(run, trials, small_data)
+    first = add_ensemble(run.config, run.ensembles, trials, small_data)
+    again = add_ensemble(run.config, run.ensembles, trials, small_data)
     assert again.trials == first.trials
     lead = next(iter(first.trials[-1].configuration))
     fewer = [trial for trial in trials if trial.label != lead]
-    later = add_ensemble(run, fewer, small_data)
+    later = add_ensemble(run.config, run.ensembles, fewer, small_data)
     assert [t.label for t in later.trials[len(fewer) :]] == ["ensemble-0000", "ensemble-0001"]
     assert later.trials[-1].title == "Ensemble #1"
-    assert leading(run).trial == compare.best(later.trials[len(fewer) :])
+    assert run.ensembles.leading().trial == compare.best(later.trials[len(fewer) :])
 
 
 def test_it_wins_by_validation_accuracy_alone_and_meets_the_others(run, trials, small_data):
-    candidates = add_ensemble(run, trials, small_data)
+    candidates = add_ensemble(run.config, run.ensembles, trials, small_data)
     best = compare.best(trials)
     together = candidates.trials[-1]
     rung = together.rungs[0]
@@ -307,23 +311,21 @@ def test_it_wins_by_validation_accuracy_alone_and_meets_the_others(run, trials, 
     level = replace(together, rungs=best.rungs)
     assert compare.best([*trials, level]) == best
 
-    contest = hold(run.home, "a run", candidates, together, small_data)
+    contest = hold(candidates, together, small_data, None)
     assert contest.winner == "Ensemble"
     assert {"Ensemble", best.title} <= {c.a for c in contest.comparisons} | {
         c.b for c in contest.comparisons
     }
     assert contest.chosen_from == len(trials) + int(together.notes["mixtures"])
-    assert contest == hold(
-        run.home, "a run", Candidates(candidates.trials, {}), together, small_data
-    )
-    members = contest.tags(together)["ensemble"].split(", ")
+    assert contest == hold(Candidates(candidates.trials, {}), together, small_data, None)
+    members = tags(contest, together)["ensemble"].split(", ")
     assert [each.split()[0] for each in members] == list(together.configuration)
-    assert "ensemble" not in contest.tags(best)
+    assert "ensemble" not in tags(contest, best)
 
 
 def test_where_there_is_nothing_to_put_together_there_is_none(run, trials, small_data):
     def built(config: RunConfig, given: list[Trial]) -> list[Trial]:
-        return add_ensemble(replace(run, config=config), given, small_data).trials[len(given) :]
+        return add_ensemble(config, run.ensembles, given, small_data).trials[len(given) :]
 
     alone = RunConfig(engine="all", ensemble=1)
     assert built(alone, trials) == []
@@ -344,17 +346,17 @@ def test_a_short_budget_asks_fewer_models(trials):
 def test_models_whose_weights_were_removed_are_left_out(run, trials, small_data):
     lost = compare.best(trials)
     (lost.model / WEIGHTS).unlink()
-    candidates = add_ensemble(run, trials, small_data)
+    candidates = add_ensemble(run.config, run.ensembles, trials, small_data)
     assert lost.label not in candidates.trials[-1].configuration
 
 
 def test_what_is_damaged_is_said(run, trials, small_data):
-    add_ensemble(run, trials, small_data)
-    (ensemble,) = stored(run)
+    add_ensemble(run.config, run.ensembles, trials, small_data)
+    (ensemble,) = run.ensembles.stored()
     path = ensemble.trial.model / "trial.json"
     path.write_text("{")
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        stored(run)
+        run.ensembles.stored()
     architecture = json.loads((path.parent / ARCHITECTURE).read_text())
     for weight in (0.0, -1.0, 2.0, "x", None):
         architecture["members"][0]["weight"] = weight
@@ -426,7 +428,7 @@ class TestInARun:
         data = load(home, "first")
         assert data.winner == outcome.winner
         page, card = write(home.run("first"), data)
-        ensemble = leading(Run(CONFIG, "first", home))
+        ensemble = Run(CONFIG, "first", home).ensembles.leading()
         for member in ensemble.members:
             for text in (page.read_text(), card.read_text()):
                 assert f"{member.joined:.2%}" in text

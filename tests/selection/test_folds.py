@@ -15,9 +15,9 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import stratified_folds
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, save_model
+from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.run.run import Run
 from pipeline_lib.selection import folds
-from pipeline_lib.selection.ensemble_storage import Ensemble, Member, save
 from pipeline_lib.selection.folds import Folded, compare_finalists
 from pipeline_lib.statistics import compare_on_folds, corrected_t_test
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
@@ -135,7 +135,9 @@ def keep(run, ensemble, tmp_path):
         Member(label, label, weight, 0.9, 0.9, temperature=1.5)
         for label, weight in ensemble.configuration.items()
     )
-    save(run, Ensemble(replace(ensemble, model=None), members), [tmp_path / "any"] * len(members))
+    run.ensembles.save(
+        Ensemble(replace(ensemble, model=None), members), [tmp_path / "any"] * len(members)
+    )
 
 
 def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkeypatch, tmp_path):
@@ -146,7 +148,7 @@ def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkey
         a_trial(ENSEMBLE, 0, {"optuna-0000": 0.5, "autopytorch-0003": 0.5}, 0.96),
     ]
     keep(run, trials[-1], tmp_path)
-    found = compare_finalists(run, trials, small_data, "champion v2")
+    found = compare_finalists(run.config, run.ensembles, trials, small_data, "champion v2")
     assert found.comparisons == ()
     said = found.sentences()
     assert said[0].startswith("Auto-PyTorch #3 was not trained again on folds: a network of Auto-P")
@@ -159,14 +161,14 @@ def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkey
 def test_finalists_are_trained_again_on_the_same_folds(run, small_data, caplog, tmp_path):
     caplog.set_level("INFO", logger="automl")
     keep(run, TRIALS[2], tmp_path)
-    found = compare_finalists(run, TRIALS, small_data, "")
+    found = compare_finalists(run.config, run.ensembles, TRIALS, small_data, "")
     assert found.left_out == ()
     (pair,) = found.comparisons
     assert {pair.a, pair.b} == {"Ensemble", "Optuna #0"}
     assert len(pair.differences) == 2
     assert any(pair.differences)
     assert "2 models are trained again on each of 2 folds" in caplog.text
-    assert compare_finalists(run, TRIALS, small_data, "") == found
+    assert compare_finalists(run.config, run.ensembles, TRIALS, small_data, "") == found
     assert [path.name for path in run.home.study("first").iterdir()] == [ENSEMBLE]
 
 
@@ -175,6 +177,6 @@ def test_a_training_that_fails_takes_only_its_own_models_out(run, small_data, tm
     broken = ALIKE | {"optimizer": "adamw", "lr": float("inf")}
     trials = [TRIALS[0], a_trial("optuna", 1, broken, 0.8), TRIALS[2]]
     keep(run, TRIALS[2], tmp_path)
-    found = compare_finalists(run, trials, small_data, "")
+    found = compare_finalists(run.config, run.ensembles, trials, small_data, "")
     assert found.comparisons == ()
     assert "optuna-0001 could not be trained again: " in found.sentences()[0]

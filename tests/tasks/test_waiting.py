@@ -8,8 +8,9 @@ import logging
 import pytest
 from rich.console import Console
 
+from pipeline_lib.run.stages import Stage
 from tasks import waiting
-from tasks.stage import stage
+from tasks.stage import as_task
 
 
 @pytest.fixture
@@ -20,14 +21,8 @@ def lines(caplog):
 
 def test_a_stage_is_said_before_it_does_anything(lines):
     seen = []
-    task = stage("bake a cake")(lambda flour: seen.append((flour, lines())))
-    task.fn(flour=3)
-    assert seen == [(3, ["bake a cake …"])]
-
-
-def test_a_stage_that_shows_itself_is_not_said(lines):
-    stage("search", shown=False)(lambda: None).fn()
-    assert lines() == []
+    as_task(Stage("bake a cake", lambda work: seen.append((work, lines())))).fn("flour")
+    assert seen == [("flour", ["bake a cake …"])]
 
 
 def test_a_terminal_shows_a_clock_instead_of_lines(lines, monkeypatch):

@@ -28,7 +28,7 @@ with LocalServer(home) as server:
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from pipeline_lib.run import progress
     from tasks import watching
-    from tasks.stage import stage
+    from tasks.stage import plain_task
 
     watching._SECONDS = progress._LINE_SECONDS = 0.5
     logging.getLogger("automl").addHandler(logging.StreamHandler(sys.stdout))
@@ -41,7 +41,6 @@ with LocalServer(home) as server:
     broken = HTTPServer(("127.0.0.1", 0), Broken)
     threading.Thread(target=broken.serve_forever, daemon=True).start()
 
-    @stage("search")
     def search(record):
         with watching.Watch(Progress("optuna", 20.0), record) as watch:
             watch.see(Trial("silent", "optuna", 0, TrialState.RUNNING, {}))
@@ -51,8 +50,8 @@ with LocalServer(home) as server:
     @flow
     def automl():
         run = Run.begin(RunConfig(engine="optuna", trials=1), home, "silent")
-        with Record(run) as record:
-            search(record)
+        with run.recording() as record:
+            plain_task("search", search)(record)
 
     automl()
     unheard = watching.Watch(Progress("deaf", 20.0), record=None)

@@ -80,7 +80,11 @@ def test_a_trial_that_misbehaves_fails_and_the_next_is_unaffected(
     engine = OptunaEngine("random")
     engine.search(request, lambda trial: None, threading.Event())
 
-    bad, good = [trial for trial in engine.trials(request) if trial.stage == "search"]
+    bad, good = [
+        trial
+        for trial in engine.trials(request.study, request.directory)
+        if trial.stage == "search"
+    ]
     assert bad.state is TrialState.FAILED
     assert re.search(reason, bad.reason)
     assert "\n" not in bad.reason

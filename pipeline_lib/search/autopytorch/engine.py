@@ -69,7 +69,7 @@ class AutoPytorchEngine:
 
     def check(self, request: SearchRequest) -> None:
         """See `Engine.check`."""
-        Journal(request).check(request)
+        Journal(request.study, request.directory).check(request)
 
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
         """See `Engine.search`.
@@ -81,9 +81,9 @@ class AutoPytorchEngine:
         environment.check_ready(self.home)
         _Search(environment.python(self.home), space, request, listen, stop).run()
 
-    def trials(self, request: SearchRequest) -> list[Trial]:
+    def trials(self, study: str, directory: Path) -> list[Trial]:
         """See `Engine.trials`."""
-        return Journal(request).trials()
+        return Journal(study, directory).trials()
 
 
 class _Search:
@@ -99,7 +99,7 @@ class _Search:
     ) -> None:
         self.python, self.space, self.request = python, space, request
         self.listen, self.stop = listen, stop
-        self.journal = Journal(request)
+        self.journal = Journal(request.study, request.directory)
         self.work = request.directory / "work"
         self.running: dict[int, Trial] = {}
         self.began: dict[int, float] = {}  # time.monotonic(): the clock on the wall may be set back
@@ -113,7 +113,9 @@ class _Search:
         self.journal.open(self.request)
         self._close_interrupted()
         if not self.journal.last_states():
-            known = best_earlier(self.request, lambda each: Journal(each).trials())[:MOST]
+            known = best_earlier(self.request, lambda study, place: Journal(study, place).trials())[
+                :MOST
+            ]
             self.earlier = {_key(t.configuration): f"{t.label} of {t.study}" for t in known}
         if self.stop.is_set() or time.monotonic() >= self.request.deadline:
             return

@@ -24,10 +24,10 @@ class Journal:
     A line that a kill cut short is skipped: what it was about is told by the line before.
     """
 
-    def __init__(self, request: SearchRequest) -> None:
-        self.study = request.study
-        self.directory = request.directory
-        self._path = request.directory / _FILE
+    def __init__(self, study: str, directory: Path) -> None:
+        self.study = study
+        self.directory = directory
+        self._path = directory / _FILE
 
     def open(self, request: SearchRequest) -> None:
         """Begin the study, or check that it was begun with the same data, space and seed.

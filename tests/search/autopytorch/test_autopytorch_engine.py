@@ -83,7 +83,7 @@ def search_and_kill(
     engine.search(request, listen, threading.Event())
     assert killed.is_set()
     killing.join()
-    return engine.trials(request)
+    return engine.trials(request.study, request.directory)
 
 
 def test_a_killed_worker_is_reported_and_what_finished_is_kept(
