@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flows import doors
 from pipeline_lib.files import acquire, locked
+from pipeline_lib.isolation import ignore_signals
 from pipeline_lib.training.memory import hurry
 
 _QUIET_SECONDS = 3.0

@@ -39,13 +39,13 @@ def house(small_mnist: PreparedData, tmp_path: Path) -> Iterator[House]:
 def test_the_set_is_opened_for_a_winner_that_becomes_champion_and_for_no_other(
     house: House, networks: list[Trial]
 ) -> None:
-    run, first = house.end("first", networks[1], promote="better")
+    _, first = house.end("first", networks[1], promote="better")
     assert first.test is not None
     assert first.untested == ""
     assert champion(house.home, "mnist").version == first.registration.version  # type: ignore[union-attr]
     assert house.metrics("first")["test_accuracy"] == first.test.accuracy
 
-    run, worse = house.end("worse", networks[0], promote="better")
+    _, worse = house.end("worse", networks[0], promote="better")
     assert worse.test is None
     assert house.evaluations == 1
     said = finish.summary(worse)
@@ -58,7 +58,7 @@ def test_the_set_is_opened_for_a_winner_that_becomes_champion_and_for_no_other(
     )
     assert "test_accuracy" not in version.tags
 
-    run, better = house.end("better", networks[2], promote="better")
+    _, better = house.end("better", networks[2], promote="better")
     assert better.test is not None
     assert better.test.reading == house.evaluations == 2
     assert better.registration.model

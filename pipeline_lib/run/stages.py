@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.store import PreparedData, SearchData
@@ -41,26 +41,29 @@ Conduct = Callable[[Sequence[Search], Record, threading.Event], list[Trial]]
 """Runs searches side by side, records their trials and returns all of them."""
 
 
-@dataclass
 class Work:
-    """A run in progress: each stage adds what it made."""
+    """A run in progress: each stage adds what it made.
 
-    run: start.Run
-    record: Record
-    stop: threading.Event
-    conduct: Conduct
-    data: PreparedData = field(init=False)
-    engines: list[Engine] = field(init=False)
-    searches: list[Search] = field(init=False, default_factory=list)
-    searched: float = field(init=False)  # time.time() when the last search ended
-    trials: list[Trial] = field(init=False)
-    candidates: Candidates = field(init=False)
-    winner: Trial = field(init=False)
-    contest: Contest = field(init=False)
-    choice: Choice = field(init=False)
-    test: TestResult | None = field(init=False)
-    registration: Registration = field(init=False)
-    summary: dict[str, Any] = field(init=False)  # what the run found, as JSON values
+    No dataclass: of one that is handed to a task, Prefect looks through every field.
+    """
+
+    data: PreparedData
+    engines: list[Engine]
+    searches: Sequence[Search] = ()
+    searched: float  # time.time() when the last search ended
+    trials: list[Trial]
+    candidates: Candidates
+    winner: Trial
+    contest: Contest
+    choice: Choice
+    test: TestResult | None
+    registration: Registration
+    summary: dict[str, Any]  # what the run found, as JSON values
+
+    def __init__(
+        self, run: start.Run, record: Record, stop: threading.Event, conduct: Conduct
+    ) -> None:
+        self.run, self.record, self.stop, self.conduct = run, record, stop, conduct
 
     @property
     def visible(self) -> SearchData:
