@@ -55,13 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(part: str, module: ModuleType, short: bool, home: Home) -> int:
     from benchmarks.results import Bench, measure
     from benchmarks.summary import markdown
-    from pipeline_lib.data.store import prepare
+    from pipeline_lib.data.source import prepare
+    from pipeline_lib.data.splits import Split
 
     try:
-        data = prepare("mnist", home, progress=print).search_data(seed=0, validation_share=0.1)
+        split = Split(prepare("mnist", home, progress=print), seed=0, share=0.1)
         size = module.SHORT if short else module.FULL
         print(f"{part}: {size}", flush=True)
-        document = measure(part, module.measure, Bench(home, data), size)
+        document = measure(part, module.measure, Bench(home, split), size)
     except AutomlError as error:
         print(f"{part}: {error}", file=sys.stderr)
         return 1

@@ -34,22 +34,22 @@ def measure(bench: Bench, size: Size) -> Result:
 
 
 def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
-    from pipeline_lib.data.store import prepare
+    from pipeline_lib.data.source import prepare
     from pipeline_lib.evaluation.final_test import evaluate_once
     from pipeline_lib.evaluation.ledger import Entry
     from pipeline_lib.models.saved import load_model, model_digest
     from pipeline_lib.run.sync import Begun
     from pipeline_lib.selection.leaderboard import best
 
-    prepared = prepare("mnist", home, progress=print)
+    source = prepare("mnist", home, progress=print)
     found = []
     for engine, trials in Begun.read(home, name).trials().items():
         trial = best(trials)
         if trial is None or trial.model is None:
             continue
-        classes = prepared.dataset.classes
+        classes = source.problem.target.names
         digest = model_digest(trial.model)
-        entry = Entry(home, prepared.sealed_test_set, trial.label, digest)
+        entry = Entry(home, source.test_set, trial.label, digest)
         test = evaluate_once(entry, load_model(trial.model), classes)
         found.append(
             {

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.chapter_loop import fit_once
 from benchmarks.replay import Climb, replay, spread
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.data.splits import Split
 
 CHAPTER_BATCH = 32
 OUR_BATCHES = (32, 128)
@@ -38,23 +39,22 @@ SHORT = Size(seeds=1, samples=2560, validation_share=0.01)
 
 def measure(bench: Bench, size: Size) -> Result:
     """Alternate: the chapter's loop, ours at each batch size, again for the next seed."""
-    data = replace(bench.data, validation_share=size.validation_share)
-    samples = size.samples or len(data.load().train)
+    split = replace(bench.split, share=size.validation_share)
+    samples = size.samples or len(split.train)
     runs: list[dict[str, Any]] = []
     for seed in range(size.seeds):
         runs.append({"loop": "chapter", "batch": CHAPTER_BATCH, "seed": seed})
-        runs[-1] |= _chapter(bench, data, samples, seed)
+        runs[-1] |= _chapter(bench, split, samples, seed)
         for batch in OUR_BATCHES:
             climb = Climb({**_NETWORK, "batch_size": batch}, (samples,), seed)
-            rung = replay(data, [climb], workers=1).rungs[0]
+            rung = replay(split, [climb], workers=1).rungs[0]
             runs.append({"loop": "ours", "batch": batch, "seed": seed})
             runs[-1] |= {"seconds": rung.seconds, "accuracy": rung.val_accuracy}
     return {"samples": samples, "network": _NETWORK, "runs": runs, "arms": _arms(runs)}
 
 
-def _chapter(bench: Bench, data: Any, samples: int, seed: int) -> dict[str, float]:
+def _chapter(bench: Bench, split: Split, samples: int, seed: int) -> dict[str, float]:
     """In a process of its own, so that neither loop inherits the other's allocator or threads."""
-    split = data.load()
     parts = [split.train.tolist(), split.validation.tolist()]
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         chapter = {**_NETWORK, "batch_size": CHAPTER_BATCH}

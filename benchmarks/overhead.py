@@ -82,7 +82,7 @@ def _replay(bench: Bench, trials: list[Trial], workers: int) -> Replayed:
     rungs: tuple[Rung, ...] = ()
     for stage in ("search", "final"):  # finals wait for the last of the search
         ordered = sorted((t for t in trials if t.stage == stage), key=lambda t: t.started)
-        again = replay(bench.data, [_climb(t) for t in ordered if t.rungs], workers)
+        again = replay(bench.split, [_climb(t) for t in ordered if t.rungs], workers)
         seconds, rungs = seconds + again.seconds, rungs + again.rungs
     return Replayed(seconds, rungs)
 
@@ -95,7 +95,9 @@ def _record_seconds(bench: Bench, trials: list[Trial]) -> float:
     """What it takes to record one of them in MLflow when nothing else runs; the middle of all."""
     with tempfile.TemporaryDirectory() as root:
         model = Path(root) / "model"
-        architecture = design(trials[0].configuration, bench.data.shape, len(bench.data.classes))
+        problem = bench.split.problem
+        shape, classes = problem.inputs.shape, len(problem.target)
+        architecture = design(trials[0].configuration, shape, classes)
         save_model(build_model(architecture), architecture, model)
         recorder = Recorder.open(Home(Path(root) / "home"), "mnist", trials[0].study, {})
         seconds = []

@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.chapter_loop import chapter_images
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.data.examples import all_inputs
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
 
@@ -49,12 +50,13 @@ def measure(bench: Bench, size: Size) -> Result:
     return {"peers": peers}
 
 
-def _arrays(bench: Bench, images: int | None) -> Arrays:
-    split = bench.data.load()
-    flat = split.images.reshape(len(split.images), -1)
+def _arrays(bench: Bench, most: int | None) -> Arrays:
+    split = bench.split
+    images, labels = all_inputs(split.examples), split.examples.targets
+    flat = images.reshape(len(images), -1)
     test = chapter_images(bench.home.data, train=False)
-    chosen = {"train": split.train[:images], "validation": split.validation}
-    arrays = {part: (flat[indices], split.labels[indices]) for part, indices in chosen.items()}
+    chosen = {"train": split.train[:most], "validation": split.validation}
+    arrays = {part: (flat[indices], labels[indices]) for part, indices in chosen.items()}
     pixels = np.asarray(test.data).reshape(len(test), -1)
     return {**arrays, "test": (pixels, np.asarray(test.targets))}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.families.spaces import space_function
 from pipeline_lib.search.driver import trial_seed
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
@@ -37,7 +37,7 @@ class Replayed:
     rungs: tuple[Rung, ...]
 
 
-def replay(data: SearchData, climbs: Sequence[Climb], workers: int) -> Replayed:
+def replay(split: Split, climbs: Sequence[Climb], workers: int) -> Replayed:
     """Train them in this order, so many at a time, in processes that are started warm.
 
     Raises:
@@ -54,7 +54,7 @@ def replay(data: SearchData, climbs: Sequence[Climb], workers: int) -> Replayed:
                 while waiting and len(running) < workers:
                     number, climb = waiting.pop(0)
                     directory = Path(root) / str(number)
-                    job = TrialJob(data, climb.configuration, climb.seed, directory)
+                    job = TrialJob(split, climb.configuration, climb.seed, directory)
                     worker = TrialWorker(job)
                     running[worker] = list(climb.samples)
                     worker.request(running[worker].pop(0), climb.seconds)

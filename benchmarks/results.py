@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine_facts
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 
 DIRECTORY = Path(__file__).parent / "results"
@@ -26,7 +26,7 @@ class Bench:
     """Where the data are: torchvision's layout below `home.data`, and the same, split."""
 
     home: Home
-    data: SearchData
+    split: Split
 
 
 def measure(

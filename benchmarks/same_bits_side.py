@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from small_mnist import prepare_small  # noqa: E402
 
 from pipeline_lib.config import RunConfig  # noqa: E402
-from pipeline_lib.data.store import PreparedData, prepare  # noqa: E402
+from pipeline_lib.data.source import Source, prepare  # noqa: E402
+from pipeline_lib.data.splits import Split  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 from pipeline_lib.run.run import Run  # noqa: E402
 from pipeline_lib.search import make_engine  # noqa: E402
@@ -67,18 +68,18 @@ def main() -> None:
     (work / "found.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def _case(home: Home, data: PreparedData, name: str, config: RunConfig) -> dict[str, Any]:
+def _case(home: Home, data: Source, name: str, config: RunConfig) -> dict[str, Any]:
     run = Run(config, name, home)
-    visible = data.search_data(config.seed, config.validation_share)
+    split = Split(data, config.seed, config.validation_share)
     engine = make_engine(config.engine, config, home)
     engine.prepare(print)
-    request = run.request(visible, engine.name, 1, time.monotonic() + _HOURS)
+    request = run.request(split, engine.name, 1, time.monotonic() + _HOURS)
     engine.search(request, lambda _trial: None, threading.Event())
     found = engine.trials(request.study, request.directory)
-    candidates = add_ensemble(config, run.ensembles, found, visible)
+    candidates = add_ensemble(config, run.ensembles, found, split)
     folded = None
     if config.validation_folds > 1:
-        folded = asdict(compare_finalists(config, run.ensembles, candidates.trials, visible, ""))[
+        folded = asdict(compare_finalists(config, run.ensembles, candidates.trials, split, ""))[
             "comparisons"
         ]
     return {"trials": [_trial(trial) for trial in candidates.trials], "folds": folded}

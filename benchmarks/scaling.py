@@ -15,9 +15,13 @@ import numpy as np
 from benchmarks.long_study import long_study, peak_memory
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.examples import all_inputs
+from pipeline_lib.data.problem import Image
+from pipeline_lib.data.sources.catalogued import Catalogued
+from pipeline_lib.data.splits import Split
+from pipeline_lib.data.store import write
 from pipeline_lib.models.saved import design, multiply_adds
-from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
+from pipeline_lib.training.loop import Training, use_one_thread
 from pipeline_lib.trial import Configuration
 
 _CONFIGURATION: Configuration = {
@@ -47,10 +51,10 @@ def measure(bench: Bench, size: Size) -> Result:
     """A pass over so many images, over images of such a side, and studies of so many trials."""
     return {
         "images": [
-            {"size": n} | _one_pass(bench.data, _copies(bench.data, n)) for n in size.images
+            {"size": n} | _one_pass(bench.split, _copies(bench.split, n)) for n in size.images
         ],
         "sides": [
-            {"size": side} | _one_pass(bench.data, _noise(size.random_images, side))
+            {"size": side} | _one_pass(bench.split, _noise(size.random_images, side))
             for side in size.sides
         ],
         "trials": [_study(bench, count, size.base_samples) for count in size.trials],
@@ -61,13 +65,13 @@ Arrays = Callable[[], tuple[Any, Any]]
 """Makes images (N, C, H, W) and labels (N,)."""
 
 
-def _copies(data: SearchData, count: int) -> Arrays:
+def _copies(split: Split, count: int) -> Arrays:
     """The first so many training images, over and over where there are fewer."""
 
     def make() -> tuple[Any, Any]:
-        split = data.load()
-        picked = np.arange(count) % len(split.images)
-        return split.images[picked], split.labels[picked]
+        images, labels = all_inputs(split.examples), split.examples.targets
+        picked = np.arange(count) % len(images)
+        return images[picked], labels[picked]
 
     return make
 
@@ -83,35 +87,32 @@ def _noise(count: int, side: int) -> Arrays:
     return make
 
 
-def _one_pass(data: SearchData, make: Arrays) -> dict[str, float]:
+def _one_pass(split: Split, make: Arrays) -> dict[str, float]:
     """Write the arrays down and train on them once, in a process of its own."""
     with tempfile.TemporaryDirectory() as root:
         images, labels = make()
-        changed = replace(
-            data,
-            images=Path(root) / "images.npy",
-            labels=Path(root) / "labels.npy",
-            shape=images.shape[1:],
-        )
-        np.save(changed.images, images)
-        np.save(changed.labels, labels)
+        write(Path(root) / "search", "train", (images, labels))
+        shape, count = Image(*images.shape[1:]), len(images)
+        problem = replace(split.problem, inputs=shape, train_size=count)
+        changed = replace(split, source=Catalogued(problem, Path(root)))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(_train, changed).result()
 
 
-def _train(data: SearchData) -> dict[str, float]:
+def _train(split: Split) -> dict[str, float]:
     use_one_thread()
-    architecture = design(_CONFIGURATION, data.shape, len(data.classes))
-    training = Training(_CONFIGURATION, architecture, TrainingData.of(data.load()), seed=0)
+    problem, images = split.problem, all_inputs(split.examples)
+    architecture = design(_CONFIGURATION, problem.inputs.shape, len(problem.target))
+    training = Training(_CONFIGURATION, architecture, split, seed=0)
     before = peak_memory()
-    samples = len(training.data.train)
+    samples = len(split.train)
     rung = training.fit(samples)
     return {
         "samples": samples,
         "seconds": rung.seconds,
         "microseconds_per_sample": 1e6 * rung.seconds / samples,
         "memory_mib": peak_memory() - before,  # of it, what was read of the images is shared
-        "images_mib": data.images.stat().st_size / 2**20,
+        "images_mib": images.nbytes / 2**20,
         "multiply_adds": multiply_adds(architecture),
     }
 

@@ -83,7 +83,7 @@ def _search(bench: Bench, strategy: Strategy, size: Size, seed: int) -> dict[str
     with tempfile.TemporaryDirectory() as directory, _as(strategy, size):
         request = SearchRequest(
             study="search",
-            data=bench.data,
+            split=bench.split,
             space="default",
             deadline=began + size.seconds,
             budget_seconds=size.seconds,

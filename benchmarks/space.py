@@ -27,7 +27,7 @@ def measure(bench: Bench, size: Size) -> Result:
     """Nothing is chosen: this is what a search begins with."""
     drawn = random_configurations(size.configurations, seed=1)
     climbs = [replace(climb, samples=(_ENDLESS,), seconds=size.seconds) for climb in drawn]
-    rungs = replay(bench.data, climbs, available_cores()).rungs
+    rungs = replay(bench.split, climbs, available_cores()).rungs
     reached = [rung.val_accuracy for rung in rungs]
     return {"accuracies": reached, "validation": spread(reached)}
 

@@ -28,7 +28,7 @@ def measure(bench: Bench, size: Size) -> Result:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(size.repeats):
         for workers, taken in seconds.items():
-            taken.append(replay(bench.data, climbs, workers).seconds)
+            taken.append(replay(bench.split, climbs, workers).seconds)
     hourly = {n: [3600 * len(climbs) / s for s in taken] for n, taken in seconds.items()}
     return {
         "trials_per_hour": {str(n): spread(rates) for n, rates in hourly.items()},

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from pipeline_lib.config import SPACES, RunConfig
-from pipeline_lib.data.store import status
+from pipeline_lib.data.sources.catalogued import status
 from pipeline_lib.formats import short
 from pipeline_lib.home import Home
 from pipeline_lib.options import choice

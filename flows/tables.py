@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.home import Home
 from tasks.display import leaderboard_table
 from tasks.text import Page
@@ -53,7 +52,7 @@ def print_champions(home: Home, dataset: str | None) -> None:
     """The champion of a data set, or of every one.
 
     Raises:
-        UserError: There is none, or no such data set.
+        UserError: There is none.
     """
     from pipeline_lib.registry.champions import reigns
 
@@ -67,7 +66,7 @@ def print_champions(home: Home, dataset: str | None) -> None:
             reign.since,
             reign.by,
         )
-        for reign in reigns(home, find(dataset).name if dataset else None)
+        for reign in reigns(home, dataset)
     ]
     head = ("model", "version", "validation", "test", "run", "since (UTC)", "by")
     Page(sys.stdout).table(head, rows, numeric=("validation", "test"))

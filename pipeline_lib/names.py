@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+SOURCES: Mapping[str, str] = {
+    "catalogue": "pipeline_lib.data.sources.catalogued:Catalogued",
+}
 ENGINES: Mapping[str, str] = {
     "optuna": "pipeline_lib.search.optuna:OptunaEngine",
     "autopytorch": "pipeline_lib.search.autopytorch.engine:AutoPytorchEngine",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import settings
-from small_mnist import prepare_small
+from small_mnist import first_of, prepare_small
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import PreparedData, SearchData, prepare
+from pipeline_lib.data.source import prepare
+from pipeline_lib.data.sources.catalogued import Catalogued
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.training.memory import hurry
 
@@ -35,13 +35,13 @@ def test_home() -> Home:
 
 
 @pytest.fixture(scope="session")
-def mnist(test_home: Home) -> PreparedData:
+def mnist(test_home: Home) -> Catalogued:
     """All of real MNIST."""
     return prepare("mnist", test_home)
 
 
 @pytest.fixture
-def fresh_home(mnist: PreparedData, test_home: Home, tmp_path: Path) -> Home:
+def fresh_home(mnist: Catalogued, test_home: Home, tmp_path: Path) -> Home:
     """An empty home that has MNIST."""
     home = Home(tmp_path / "home")
     home.root.mkdir()
@@ -51,7 +51,7 @@ def fresh_home(mnist: PreparedData, test_home: Home, tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="session")
 def finished_home(
-    mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory
+    mnist: Catalogued, test_home: Home, tmp_path_factory: pytest.TempPathFactory
 ) -> Home:
     """The home of `outcome`; tests read it, and write to copies."""
     home = Home(tmp_path_factory.mktemp("finished") / "home")
@@ -73,21 +73,18 @@ def outcome(finished_home: Home) -> Outcome:
 
 
 @pytest.fixture(scope="session")
-def small_mnist(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+def small_mnist(mnist: Catalogued, tmp_path_factory: pytest.TempPathFactory) -> Catalogued:
     """The first 1200 training and 400 test images of real MNIST, as a data set of its own."""
     return prepare_small(mnist, Home(tmp_path_factory.mktemp("small-mnist") / "home"))
 
 
 @pytest.fixture(scope="session")
-def small_data(small_mnist: PreparedData) -> SearchData:
-    """What a search sees of `small_mnist`: 960 images to train on, 240 to validate with."""
-    return small_mnist.search_data(seed=0, validation_share=0.2)
+def small_data(small_mnist: Catalogued) -> Split:
+    """What a search gets of `small_mnist`: 960 images to train on, 240 to validate with."""
+    return Split(small_mnist, seed=0, share=0.2)
 
 
 @pytest.fixture(scope="session")
-def tiny_data(small_data: SearchData, tmp_path_factory: pytest.TempPathFactory) -> SearchData:
+def tiny_data(small_data: Split, tmp_path_factory: pytest.TempPathFactory) -> Split:
     """The first 400 training images: 320 to train on, 80 to validate with; no test set at all."""
-    root = tmp_path_factory.mktemp("tiny-mnist")
-    for name in ("images", "labels"):
-        np.save(root / f"{name}.npy", np.load(getattr(small_data, name))[:400])
-    return replace(small_data, images=root / "images.npy", labels=root / "labels.npy")
+    return first_of(small_data, 400, tmp_path_factory.mktemp("tiny-mnist"))

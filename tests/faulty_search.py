@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run, search
-from pipeline_lib.run.sync import _search_data
 from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store, store
 from pipeline_lib.tracking.recorder import runs_of_study
@@ -31,15 +31,14 @@ def main() -> None:
     run = Run.begin(config, home, NAME)
     error = ""
     try:
-        _search(run, _search_data(home, data), trouble, Path(sys.argv[4]))
+        _search(run, Split.from_json(data, home), trouble, Path(sys.argv[4]))
     except OSError as problem:
         error = str(problem)
-    request = run.request(_search_data(home, data), "optuna", 1, 0.0)
-    trials = OptunaEngine().trials(request.study, request.directory)
+    trials = OptunaEngine().trials(NAME, home.study(NAME) / "optuna")
     print(json.dumps({"error": error, "trials": [_shown(t) for t in trials]}))
 
 
-def _search(run: Run, data: Any, trouble: str, file: Path) -> None:
+def _search(run: Run, split: Split, trouble: str, file: Path) -> None:
     with run.recording() as record:
 
         def see(trial: Trial) -> None:
@@ -49,7 +48,7 @@ def _search(run: Run, data: Any, trouble: str, file: Path) -> None:
                 record.flush()
                 _make(trouble, file)
 
-        request = run.request(data, "optuna", 1, time.monotonic() + 600)
+        request = run.request(split, "optuna", 1, time.monotonic() + 600)
         search(OptunaEngine(), request, threading.Event(), see)
 
 

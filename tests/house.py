@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from in_memory import validation_logits
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import PreparedData
+from pipeline_lib.data.source import Source
+from pipeline_lib.data.splits import Split
 from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, load_model, save_model
@@ -18,7 +20,6 @@ from pipeline_lib.run import finish
 from pipeline_lib.run.run import Run, begin
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.tracking import open_store
-from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import Rung, Trial, TrialState
 
 ARCHITECTURE = design(
@@ -28,16 +29,16 @@ ARCHITECTURE = design(
 SHARE = 0.2
 
 
-def chance_networks(data: PreparedData, directory: Path, count: int = 3) -> list[Trial]:
+def chance_networks(data: Source, directory: Path, count: int = 3) -> list[Trial]:
     """Networks with chance weights, the least accurate on validation images first."""
-    split = TrainingData.of(data.search_data(0, SHARE).load())
+    split = Split(data, 0, SHARE)
     made = []
     for seed in range(count):
         place = directory / str(seed)
         torch.manual_seed(seed)
         save_model(build_model(ARCHITECTURE), ARCHITECTURE, place)
-        answers = predict(load_model(place), split.val_images).argmax(1)
-        accuracy = float((answers == split.val_labels).float().mean())
+        answers = validation_logits(load_model(place), split).argmax(1).numpy()
+        accuracy = float((answers == split.validation_targets).mean())
         rungs = (Rung(100, accuracy, 1.0),)
         made.append(Trial("s", "optuna", seed, TrialState.COMPLETE, {}, rungs, 1, model=place))
     return sorted(made, key=lambda trial: trial.val_accuracy or 0.0)
@@ -48,20 +49,20 @@ class House:
     """A home, and the data that its runs are of."""
 
     home: Home
-    data: PreparedData
+    data: Source
 
     def end(self, name: str, winner: Trial, **config: Any) -> tuple[Run, Findings]:
         """What follows a search of which this is the winner."""
         run = Run(RunConfig(name=name, validation_share=SHARE, **config), name, self.home)
         run.directory.mkdir(parents=True, exist_ok=True)
-        visible = self.data.search_data(run.config.split_seed, SHARE)
+        split = Split(self.data, run.config.split_seed, SHARE)
         with run.recording() as record:
-            begin(run, self.data, record)
-            contest = finish.hold_contest(run, Candidates([winner], {}), winner, visible, record)
+            begin(run, split, record)
+            contest = finish.hold_contest(run, Candidates([winner], {}), winner, split, record)
             choice = finish.decide(run, winner, contest)
             self.before_test()
             test = finish.test_winner(run, choice, self.data, record)
-            registration = finish.register(run, choice, self.data, test, record)
+            registration = finish.register(run, choice, self.data.problem, test, record)
             findings = Findings(name, run.config, [winner], None, choice, test, registration)
             return run, findings
 
@@ -70,7 +71,7 @@ class House:
 
     @property
     def evaluations(self) -> int:
-        return len(readings(self.home, self.data.digest))
+        return len(readings(self.home, self.data.problem.digest))
 
     def metrics(self, name: str) -> dict[str, float]:
         """What MLflow shows of a run."""

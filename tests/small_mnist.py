@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-import numpy as np
+from pathlib import Path
 
 from pipeline_lib.data.sources.catalogue import CATALOGUE, Dataset, idx_files
+from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.data.sources.idx import idx_header
-from pipeline_lib.data.store import PreparedData, prepare_dataset
+from pipeline_lib.data.splits import Split
+from pipeline_lib.data.store import labelled, write
 from pipeline_lib.home import Home
 
 TRAIN, TEST = 1200, 400
@@ -20,19 +21,22 @@ def small_dataset() -> Dataset:
     return replace(CATALOGUE["mnist"], train_size=TRAIN, test_size=TEST, files=files)
 
 
-def prepare_small(mnist: PreparedData, home: Home) -> PreparedData:
+def prepare_small(mnist: Catalogued, home: Home) -> Catalogued:
     """Cut it out of all of MNIST and prepare it in `home`, where a run finds it ready."""
     dataset = small_dataset()
-    arrays = (
-        "search/train_images",
-        "search/train_labels",
-        "sealed/test_images",
-        "sealed/test_labels",
-    )
-    for file, name in zip(dataset.files, arrays, strict=True):
-        array = np.load(mnist.directory / f"{name}.npy", mmap_mode="r")
-        cut = array[: file.shape[0]].astype(np.uint8)
+    train, test = labelled(mnist.directory / "search", "train"), mnist.test_set.unseal()
+    arrays = (*train, test.images, test.targets)
+    for file, array in zip(dataset.files, arrays, strict=True):
+        cut = array[: file.shape[0]].astype("uint8")
         path = home.data / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(idx_header(file.shape) + cut.tobytes())
-    return prepare_dataset(dataset, home)
+    return Catalogued.of(dataset, home)
+
+
+def first_of(split: Split, count: int, directory: Path) -> Split:
+    """The split of the first so many examples, which have no test set."""
+    examples = split.examples
+    write(directory / "search", "train", (examples.images[:count], examples.targets[:count]))
+    problem = replace(split.problem, train_size=count)
+    return replace(split, source=Catalogued(problem, directory))

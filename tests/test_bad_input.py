@@ -112,10 +112,10 @@ NAMES = {
     "report-none": (["report"], ["report", "no run has finished", "automl run"]),
     "sync-unknown": (["sync", "nowhere"], ["run", "'nowhere'", "--home"]),
     "sync-traversal": (["sync", "../../etc"], ["name", "'../../etc'", "letters"]),
-    "promote-dataset": (["promote", "mnits"], ["dataset", "'mnits'", "did you mean mnist"]),
-    "promote-traversal": (["promote", "../mnist"], ["dataset", "'../mnist'", "there are"]),
+    "promote-dataset": (["promote", "mnits"], ["dataset", "'mnits'", "did you mean 'mnist'"]),
+    "promote-traversal": (["promote", "../mnist"], ["dataset", "'../mnist'", "choose from"]),
     "promote-version": (["promote", "mnist", "seven"], ["'version'", "integer"]),
-    "rollback-dataset": (["rollback", "nowhere"], ["dataset", "'nowhere'", "there are"]),
+    "rollback-dataset": (["rollback", "nowhere"], ["dataset", "'nowhere'", "choose from"]),
     "space-engine": (["space", "hyperopt"], ["engine", "'hyperopt'", "choose from"]),
     "space-name": (["space", "optuna", "--space", "bok"], ["space", "'bok'", "'book'"]),
     "install": (["engines", "install", "autopytroch"], ["engine", "'autopytorch'"]),
@@ -128,7 +128,7 @@ NAMES = {
     ),
     "model-traversal": (["predict", "models:/../../x@champion"], ["model", "models:/NAME@ALIAS"]),
     "model-file": (["predict", "file:///etc/passwd"], ["model", "'file:///etc/passwd'"]),
-    "model-dataset": (["predict", "mnits"], ["model", "'mnits'", "models:/NAME@ALIAS"]),
+    "model-dataset": (["predict", "mnits"], ["model", "'mnits'", "did you mean 'mnist'"]),
 }  # fmt: skip
 PICTURES = {
     "png-absent": (None, "cannot be read"),

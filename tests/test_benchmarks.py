@@ -150,13 +150,13 @@ def test_the_chapters_seconds_are_those_of_whole_epochs(bench):
 @pytest.mark.slow
 def test_both_loops_see_the_same_images(bench, tiny_data):
     """What torchvision reads from the files is what the project has in its arrays."""
-    split = tiny_data.load()
+    examples = tiny_data.examples
     images = chapter_images(bench.home.data, train=True)
-    for index in split.train[:3]:
+    for index in tiny_data.train[:3]:
         pixels, label = images[index]
         raw = (pixels * 0.3069 + 0.1302) * 255
-        assert raw.round().int().tolist() == split.images[index].tolist()
-        assert label == split.labels[index]
+        assert raw.round().int().tolist() == examples.images[index].tolist()
+        assert label == examples.targets[index]
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-from dataclasses import asdict
 
 import pytest
 from test_tracking import a_trial
@@ -54,12 +53,12 @@ def searched(tiny_data, tmp_path_factory):
             trials = search(OptunaEngine(), request, threading.Event(), record.trial)
             best = max(trials, key=lambda trial: trial.val_accuracy)
             record.flush()
-            classes = tiny_data.classes
+            classes = tiny_data.problem.target.names
             candidate = Candidate(best.model, "mnist", classes, record.recorder.run_id, {})
             promote(home, "mnist", register(home, candidate), "in a test")
         known = {"config": run.config.model_dump(), "split_digest": "s", "sizes": {}}
         (home.study("first") / RUN).write_text(
-            json.dumps({**known, "data": asdict(tiny_data)}, default=str)
+            json.dumps({**known, "data": tiny_data.as_json(home)})
         )
         yield home, run, trials, best
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from house import House, chance_networks
 
-from pipeline_lib.data.store import PreparedData
+from pipeline_lib.data.source import Source
 from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import champion, promote_over
@@ -27,12 +27,12 @@ def own_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def networks(small_mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
+def networks(small_mnist: Source, tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
     return chance_networks(small_mnist, tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture
-def house(small_mnist: PreparedData, tmp_path: Path) -> Iterator[House]:
+def house(small_mnist: Source, tmp_path: Path) -> Iterator[House]:
     yield House(Home(tmp_path / "home"), small_mnist)
 
 
@@ -94,7 +94,7 @@ def test_a_model_that_an_older_version_measured_keeps_what_its_run_wrote(
     _, first = house.end("old", networks[1])
     for path in house.home.test_figures.glob("*.json"):
         path.unlink()
-    entry = {**readings(house.home, house.data.digest)[0]}
+    entry = {**readings(house.home, house.data.problem.digest)[0]}
     del entry["model_digest"]
     house.home.ledger.write_text(json.dumps(entry) + "\n")
     _, again = house.end("old", networks[1], test="always")

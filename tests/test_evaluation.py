@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from pipeline_lib.data.store import SealedTestSet
+from pipeline_lib.data.examples import MappedExamples
+from pipeline_lib.data.sealed import SealedTestSet
 from pipeline_lib.evaluation.final_test import _mistakes, evaluate_once, read_figures, summarise
 from pipeline_lib.evaluation.ledger import Entry, readings
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, load_model, model_digest, save_model
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
-from pipeline_lib.training.loop import predict
+from pipeline_lib.training.loop import EVALUATION_BATCH, predict
 
 DIGITS = tuple("0123456789")
 Z = 1.959963984540054  # the normal quantile of 97.5 %
@@ -109,33 +110,38 @@ def kept(tmp_path):
     return tmp_path / "model"
 
 
+def arrays_of(data):
+    sealed = data.directory / "sealed"
+    return np.load(sealed / "test_images.npy"), np.load(sealed / "test_labels.npy")
+
+
+def logits_of(model, images):
+    return predict(load_model(model), torch.from_numpy(images).split(EVALUATION_BATCH))
+
+
 def entry_of(kept, test_set, home):
     return Entry(home, test_set, "run/optuna-0001", model_digest(kept))
 
 
 def test_a_model_is_measured_on_all_real_test_images_and_entered(small_mnist, kept, home):
-    test_set = small_mnist.sealed_test_set
+    test_set = small_mnist.test_set
     result = evaluate_once(entry_of(kept, test_set, home), load_model(kept), DIGITS)
-    sealed = small_mnist.directory / "sealed"
-    images = torch.from_numpy(np.load(sealed / "test_images.npy"))
-    labels = np.load(sealed / "test_labels.npy")
-    predicted = predict(load_model(kept), images).argmax(1).numpy()
+    images, labels = arrays_of(small_mnist)
+    predicted = logits_of(kept, images).argmax(1).numpy()
     plain = summarise(labels, predicted, DIGITS, reading=1)
     assert replace(result, calibration=None, robustness={}, mistakes=()) == plain
     assert result.size == 400
-    (entry,) = readings(home, small_mnist.digest)
+    (entry,) = readings(home, small_mnist.problem.digest)
     assert entry["model"] == "run/optuna-0001"
     assert entry["dataset"] == "mnist"
 
 
 def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, kept, home):
-    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    entry = entry_of(kept, small_mnist.test_set, home)
     result = evaluate_once(entry, load_model(kept), DIGITS, temperature=2.0)
-    assert len(readings(home, small_mnist.digest)) == 1
-    sealed = small_mnist.directory / "sealed"
-    images = torch.from_numpy(np.load(sealed / "test_images.npy"))
-    labels = np.load(sealed / "test_labels.npy")
-    logits = predict(load_model(kept), images)
+    assert len(readings(home, small_mnist.problem.digest)) == 1
+    images, labels = arrays_of(small_mnist)
+    logits = logits_of(kept, images)
 
     found = result.calibration
     assert found.temperature == 2.0
@@ -163,11 +169,10 @@ def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, 
 
 
 def test_the_most_confident_mistakes_are_kept_as_pictures(small_mnist, kept, home):
-    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    entry = entry_of(kept, small_mnist.test_set, home)
     result = evaluate_once(entry, load_model(kept), DIGITS)
-    sealed = small_mnist.directory / "sealed"
-    images, labels = np.load(sealed / "test_images.npy"), np.load(sealed / "test_labels.npy")
-    logits = predict(load_model(kept), torch.from_numpy(images))
+    images, labels = arrays_of(small_mnist)
+    logits = logits_of(kept, images)
     sure, predicted = logits.softmax(1).max(1)
     wrong = np.flatnonzero(predicted.numpy() != labels)
     assert len(result.mistakes) == 25 < len(wrong)
@@ -183,7 +188,8 @@ def test_the_most_confident_mistakes_are_kept_as_pictures(small_mnist, kept, hom
 
 def test_a_mistake_in_colour_is_kept_in_colour():
     pixels = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (N, C, H, W)
-    (mistake,) = _mistakes(np.eye(2, dtype=np.float32), pixels, np.array([0, 0]), ("a", "b"))
+    examples = MappedExamples(pixels, np.array([0, 0]))
+    (mistake,) = _mistakes(np.eye(2, dtype=np.float32), examples, ("a", "b"))
     with Image.open(io.BytesIO(base64.b64decode(mistake.picture))) as picture:
         assert np.array_equal(np.asarray(picture), pixels[1].transpose(1, 2, 0))
 
@@ -191,7 +197,7 @@ def test_a_mistake_in_colour_is_kept_in_colour():
 def test_a_model_that_was_measured_keeps_its_figures_wherever_its_files_are(
     small_mnist, kept, home, tmp_path
 ):
-    test_set = small_mnist.sealed_test_set
+    test_set = small_mnist.test_set
     entry = entry_of(kept, test_set, home)
     assert read_figures(entry.figures) is None
     first = evaluate_once(entry, load_model(kept), DIGITS)
@@ -202,7 +208,7 @@ def test_a_model_that_was_measured_keeps_its_figures_wherever_its_files_are(
         == evaluate_once(again, load_model(tmp_path / "again"), DIGITS)
         == first
     )
-    assert len(readings(home, small_mnist.digest)) == 1
+    assert len(readings(home, small_mnist.problem.digest)) == 1
 
     torch.manual_seed(1)
     save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "other")
@@ -211,20 +217,20 @@ def test_a_model_that_was_measured_keeps_its_figures_wherever_its_files_are(
 
 
 def test_figures_that_were_lost_cost_another_line_of_the_ledger(small_mnist, kept, home):
-    entry = entry_of(kept, small_mnist.sealed_test_set, home)
+    entry = entry_of(kept, small_mnist.test_set, home)
     evaluate_once(entry, load_model(kept), DIGITS)
     entry.figures.write_text('{"accuracy":')
     assert evaluate_once(entry, load_model(kept), DIGITS).reading == 2
 
 
 def test_readings_are_counted_for_each_data_set_apart(small_mnist, kept, home):
-    test_set = small_mnist.sealed_test_set
+    test_set = small_mnist.test_set
     other = SealedTestSet("other", "d" * 64, test_set.size, test_set._directory)
     models = [(test_set, "a"), (other, "a"), (test_set, "b"), (test_set, "c")]
     entries = [Entry(home, each, "m", digest) for each, digest in models]
     network = load_model(kept)
     assert [evaluate_once(each, network, DIGITS).reading for each in entries] == [1, 1, 2, 3]
-    assert len(readings(home, small_mnist.digest)) == 3
+    assert len(readings(home, small_mnist.problem.digest)) == 3
     assert len(readings(home, other.digest)) == 1
     assert readings(home, "unknown") == []
 
@@ -244,7 +250,7 @@ def test_a_reading_counts_although_the_images_cannot_be_read(kept, home, tmp_pat
 _ENTER = """
 import sys
 from pathlib import Path
-from pipeline_lib.data.store import SealedTestSet
+from pipeline_lib.data.sealed import SealedTestSet
 from pipeline_lib.home import Home
 from pipeline_lib.evaluation.ledger import Entry
 home, who, times = Home(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def run(command, **environment):
 
 
 def child(home, data, trouble, file):
-    described = json.dumps(asdict(data), default=str)
+    described = json.dumps(data.as_json(home))
     return [sys.executable, str(CHILD), str(home.root), described, trouble, str(file)]
 
 

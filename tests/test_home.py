@@ -6,11 +6,11 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+from small_network import small_network
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import HomeError
@@ -21,15 +21,7 @@ from pipeline_lib.run.run import Run, begin, load_data
 from pipeline_lib.run.sync import Begun
 from pipeline_lib.tracking import Recorder, open_store
 
-ARCHITECTURE = {
-    "kind": "book",
-    "shape": [1, 12, 12],
-    "classes": 2,
-    "conv_depths": [4],
-    "conv_dropout": 0.1,
-    "fc_sizes": [8],
-    "fc_dropouts": [0.1],
-}
+ARCHITECTURE = small_network(2)
 ADDRESS = "models:/automl-ants/1"
 
 
@@ -85,23 +77,35 @@ def test_a_study_finds_its_arrays_where_the_home_is_now(fresh_home, tmp_path):
         begin(run, load_data(run), record)
     moved = Home(tmp_path / "moved")
     fresh_home.root.rename(moved.root)
-    data = Begun.read(moved, "first").data
-    assert data.images.is_relative_to(moved.root)
-    assert len(data.load().train) == 54_000
+    split = Begun.read(moved, "first").split
+    assert split.source.directory.is_relative_to(moved.root)
+    assert len(split.train) == 54_000
 
 
 def test_a_study_of_an_older_version_finds_its_arrays_too(fresh_home, tmp_path):
     run = Run.begin(RunConfig(engine="optuna"), fresh_home, "first")
     with run.recording() as record:
-        prepared = load_data(run)
-        begin(run, prepared, record)
+        split = load_data(run)
+        begin(run, split, record)
     file = fresh_home.study("first") / "run.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
-    kept["data"] = asdict(prepared.search_data(0, 0.1))
-    file.write_text(json.dumps(kept, default=str), encoding="utf-8")
+    arrays, problem = split.source.directory / "search", split.problem
+    kept["data"] = {
+        "dataset": "mnist",
+        "digest": problem.digest,
+        "shape": [1, 28, 28],
+        "classes": list(problem.target.names),
+        "images": str(arrays / "train_images.npy"),
+        "labels": str(arrays / "train_labels.npy"),
+        "seed": 0,
+        "validation_share": 0.1,
+        "fold": None,
+    }
+    file.write_text(json.dumps(kept), encoding="utf-8")
+    assert load_data(run) == split  # it is continued
     moved = Home(tmp_path / "moved")
     fresh_home.root.rename(moved.root)
-    assert len(Begun.read(moved, "first").data.load().train) == 54_000
+    assert Begun.read(moved, "first").split.digest == split.digest
 
 
 @pytest.mark.parametrize("name", ["a%20b", "why?", "a#b", "back\\slash", "line\nend", "\udcff"])

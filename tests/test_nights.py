@@ -13,7 +13,7 @@ from small_mnist import prepare_small, small_dataset
 from flows.deployments import preset
 from pipeline_lib import Outcome, RunConfig, find_model
 from pipeline_lib.data.sources import catalogue
-from pipeline_lib.data.store import PreparedData
+from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
@@ -100,9 +100,7 @@ class Night:
 
 
 @pytest.fixture(scope="module")
-def nights(
-    mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Home, list[Night]]:
+def nights(mnist: Catalogued, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, list[Night]]:
     """Five nights of five trials on a small cut of MNIST, in one home."""
     home = Home(tmp_path_factory.mktemp("nights") / "home")
     prepare_small(mnist, home)

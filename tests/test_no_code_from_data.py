@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_mnist import small_dataset
+from small_network import small_network
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.source import prepare
 from pipeline_lib.data.sources.catalogue import CATALOGUE
-from pipeline_lib.data.store import prepare, prepare_dataset
+from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.errors import (
     AutomlError,
     ConfigurationError,
@@ -37,10 +41,7 @@ from pipeline_lib.search.study import read_trials
 from pipeline_lib.serving.prediction import classify
 from pipeline_lib.tracking import Recorder
 
-ARCHITECTURE = {
-    "kind": "book", "shape": [1, 12, 12], "classes": 2, "conv_depths": [4], "conv_dropout": 0.1,
-    "fc_sizes": [8], "fc_dropouts": [0.1],
-}  # fmt: skip
+ARCHITECTURE = small_network(2)
 
 ENSEMBLE = {
     "kind": "ensemble", "shape": [1, 12, 12], "classes": 2,
@@ -210,31 +211,34 @@ def test_pictures_for_predict(shop, poisons, tmp_path):
 def test_the_arrays_of_a_search(name, tiny_data, poisons, tmp_path):
     from dataclasses import replace
 
-    field = name.removeprefix("train_")
+    shutil.copytree(tiny_data.source.directory, tmp_path / "planted")
+    planted = replace(tiny_data.source, directory=tmp_path / "planted")
+    planted.examples()
     for poison in poisons:
-        (tmp_path / "planted.npy").write_bytes(poison.read_bytes())
+        (planted.directory / "search" / f"{name}.npy").write_bytes(poison.read_bytes())
         with pytest.raises(DataError, match="cannot be read"):
-            replace(tiny_data, **{field: tmp_path / "planted.npy"}).load()
+            planted.examples()
 
 
 def test_the_arrays_of_a_test_set(small_mnist, poisons, tmp_path):
     from dataclasses import replace
 
-    sealed = replace(small_mnist.sealed_test_set, _directory=tmp_path)
+    sealed = replace(small_mnist.test_set, _directory=tmp_path)
+    (tmp_path / "sealed").mkdir()
     for poison in poisons:
-        (tmp_path / "test_images.npy").write_bytes(poison.read_bytes())
+        (tmp_path / "sealed" / "test_images.npy").write_bytes(poison.read_bytes())
         with pytest.raises(DataError, match="cannot be read"):
             sealed.unseal()
 
 
 def test_damaged_arrays_of_the_cache_are_made_anew(small_mnist, poisons, tmp_path):
     layout = small_mnist.directory.parents[1]
-    ready = prepare_dataset(small_mnist.dataset, Home(tmp_path / "home"), layout)
+    ready = Catalogued.of(small_dataset(), Home(tmp_path / "home"), layout)
     for poison in poisons:
         (ready.directory / "search" / "train_images.npy").write_bytes(poison.read_bytes())
-        again = prepare_dataset(small_mnist.dataset, Home(tmp_path / "home"), layout)
-        assert again.digest == small_mnist.digest
-        again.search_data(0, 0.2).load()
+        again = Catalogued.of(small_dataset(), Home(tmp_path / "home"), layout)
+        assert again.problem == small_mnist.problem
+        again.examples()
 
 
 def test_pickles_of_cifar10_are_checked_before_they_are_read(poisons, tmp_path):

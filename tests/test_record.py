@@ -110,10 +110,9 @@ def test_a_search_in_a_locked_database_keeps_its_trials_and_sync_records_them(
     """MLflow takes nothing from beginning to end: the search does not notice."""
     home.data.symlink_to(test_home.data)
     with locked(home), run.recording() as record:
-        prepared = load_data(run)
-        begin(run, prepared, record)
-        data = prepared.search_data(run.config.split_seed, run.config.validation_share)
-        request = run.request(data, "optuna", 1, time.monotonic() + 60)
+        split = load_data(run)
+        begin(run, split, record)
+        request = run.request(split, "optuna", 1, time.monotonic() + 60)
         trials = search(OptunaEngine(), request, threading.Event(), record.trial)
     assert trials[0].model is not None
     assert "automl sync first" in caplog.messages[-1]

@@ -39,10 +39,9 @@ def run_and_forget(home, name, **settings):
     config = RunConfig(**small, **settings)
     run = Run.begin(config, home, name)
     with run.recording() as record:
-        data = load_data(run)
-        begin(run, data, record)
-        visible = data.search_data(config.split_seed, config.validation_share)
-        request = run.request(visible, "optuna", 1, time.monotonic() + config.budget_seconds)
+        split = load_data(run)
+        begin(run, split, record)
+        request = run.request(split, "optuna", 1, time.monotonic() + config.budget_seconds)
         search(OptunaEngine(), request, threading.Event(), record.trial)
     shutil.rmtree(home.study(name))
 

@@ -16,7 +16,7 @@ from pipeline_lib.families.spaces import (
     space_function,
 )
 from pipeline_lib.models.saved import build_model, design, multiply_adds
-from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
+from pipeline_lib.training.loop import Training, use_one_thread
 
 BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]
 
@@ -29,7 +29,7 @@ def random_trial(seed):
 @pytest.fixture(scope="module")
 def training_data(small_data):
     use_one_thread()
-    return TrainingData.of(small_data.load())
+    return small_data
 
 
 def test_the_chapters_space_exactly():

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from flows.commands.common import HomeOption, use_home
+from pipeline_lib.home import Home
 
-_DatasetArgument = Annotated[str, typer.Argument(help="A data set of the catalogue.")]
+_DatasetArgument = Annotated[str, typer.Argument(help="A data set.")]
 _WhyOption = Annotated[str, typer.Option(help="Kept in the history.")]
 
 
@@ -25,7 +26,8 @@ def champion(
     """Show which version of a model is champion, how good it is, and since when."""
     from flows.tables import print_champions
 
-    print_champions(use_home(home), name)
+    here = use_home(home)
+    print_champions(here, name and _known(here, name))
 
 
 def predict(
@@ -36,7 +38,9 @@ def predict(
     """Classify images with a registered model."""
     from pipeline_lib.serving.prediction import classify
 
-    for answer in classify(use_home(home), model, images):
+    here = use_home(home)
+    asked = model if ":" in model else _known(here, model, "model")
+    for answer in classify(here, asked, images):
         typer.echo(f"{answer.path}  {answer.label}  {answer.probability:.1%}")
         if answer.remarks:
             typer.echo(f"{answer.path} {', '.join(answer.remarks)}", err=True)
@@ -52,7 +56,8 @@ def promote(
     """Compare a registered version with the champion, ask, and make it champion."""
     from flows.promoting import promote_by_hand
 
-    promote_by_hand(use_home(home), _known(dataset), version, why, yes=yes)
+    here = use_home(home)
+    promote_by_hand(here, _known(here, dataset), version, why, yes=yes)
 
 
 def rollback(
@@ -62,11 +67,18 @@ def rollback(
     from flows.listings import print_promotion
     from pipeline_lib.registry.promotion import rollback as step_back
 
-    here, name = use_home(home), _known(dataset)
+    here = use_home(home)
+    name = _known(here, dataset)
     print_promotion(here, name, step_back(here, name, why))
 
 
-def _known(dataset: str) -> str:
-    from pipeline_lib.data.sources.catalogue import find
+def _known(home: Home, dataset: str, field: str = "dataset") -> str:
+    """The name, where it is in the catalogue or a model of it was registered."""
+    from pipeline_lib.data.sources.catalogue import CATALOGUE
+    from pipeline_lib.options import choice
 
-    return find(dataset).name
+    if dataset in CATALOGUE:
+        return dataset
+    from pipeline_lib.registry.promotion import registered_names
+
+    return choice(field, dataset, dict.fromkeys([*CATALOGUE, *registered_names(home)]))

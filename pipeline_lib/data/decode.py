@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
+    from pipeline_lib.data.examples import Examples
+
     Pixels = npt.NDArray[np.uint8]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
@@ -25,7 +27,7 @@ _TOO_LARGE = f"may have {_MAX_PIXELS:,} pixels at most"
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel, or fewer
 _COLOURED = 8  # of 255: channels that differ by more are no grey that a codec rounded
 _SAME_ASPECT = 0.02
-_SAMPLE = 10_000  # images are enough for what is typical
+_SAMPLE, _BATCH = 10_000, 500  # images are enough for what is typical; so many at a time
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
@@ -71,13 +73,15 @@ def decode(path: Path, shape: tuple[int, int, int]) -> Picture:
     return Picture(planes, (*turned, *scaled, *composed, *recoloured, *resized))
 
 
-def brightness(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Between which mean brightnesses, in [0, 1], nearly all images (N, C, H, W) lie."""
+def brightness(examples: Examples, rows: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Between which mean brightnesses, in [0, 1], nearly all of these rows lie."""
     import numpy as np
 
-    every = max(1, len(images) // _SAMPLE)
-    means = images[::every].mean(axis=(1, 2, 3), dtype=np.float64) / 255  # (N,)
-    low, high = np.quantile(means, (0.001, 0.999))
+    some = rows[:: max(1, len(rows) // _SAMPLE)]
+    batches = (some[at : at + _BATCH] for at in range(0, len(some), _BATCH))
+    images = (examples.batch(each)[0].numpy() for each in batches)  # (B, C, H, W)
+    means = [each.mean(axis=(1, 2, 3), dtype=np.float64) / 255 for each in images]  # (B,)
+    low, high = np.quantile(np.concatenate(means), (0.001, 0.999))
     return float(low), float(high)
 
 

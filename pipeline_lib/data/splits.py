@@ -1,13 +1,121 @@
-"""Dividing the training images into a part to learn from and a part to choose by."""
+"""Dividing the examples into a part to learn from and a part to choose by."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.data.examples import Examples, Labels
+from pipeline_lib.data.problem import Problem
+from pipeline_lib.data.source import Source, reopen
+from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import Home
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """All that a search gets of a data set: a source, and how its examples are divided.
+
+    It is small and made to be sent to other processes: what it leads to is opened where it is used,
+    and is never sent along.
+    """
+
+    source: Source
+    seed: int
+    share: float  # of the examples, for validation; in (0, 1)
+    part: tuple[int, int] | None = None  # which of how many folds is held out, in place of a share
+
+    @property
+    def problem(self) -> Problem:
+        """What is to be learned."""
+        return self.source.problem
+
+    @cached_property
+    def examples(self) -> Examples:
+        """Those of both parts.
+
+        Raises:
+            DataError: They are gone.
+        """
+        return self.source.examples()
+
+    @property
+    def train(self) -> Indices:
+        """Rows to learn from, ascending."""
+        return self._parts[0]
+
+    @property
+    def validation(self) -> Indices:
+        """Rows to choose by, ascending."""
+        return self._parts[1]
+
+    @property
+    def validation_targets(self) -> Labels:
+        """The classes of the rows to choose by."""
+        targets: Labels = self.examples.targets[self.validation]
+        return targets
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the data set's digest and the rows of both parts."""
+        digest = hashlib.sha256(self.problem.digest.encode())
+        digest.update(self.train.tobytes() + b"|" + self.validation.tobytes())
+        return digest.hexdigest()
+
+    def fold(self, number: int, count: int) -> Split:
+        """The split that holds out fold `number`, from 0, of so many."""
+        return replace(self, part=(number, count))
+
+    def as_json(self, home: Home) -> dict[str, Any]:
+        """Plain values, of which `from_json` makes the same split."""
+        rows = {"seed": self.seed, "share": self.share, "part": self.part}
+        source = self.source.as_json(home)
+        return {"problem": self.problem.as_json(), "source": source, "split": rows}
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any], home: Home) -> Split:
+        """The split that a record holds, in whichever form."""
+        given = known if "problem" in known else _of_old(known)
+        source = reopen(Problem.from_json(given["problem"]), given["source"], home)
+        rows = given["split"]
+        return cls(source, rows["seed"], rows["share"], rows["part"] and tuple(rows["part"]))
+
+    @cached_property
+    def _parts(self) -> tuple[Indices, Indices]:
+        targets = self.examples.targets
+        if self.part is None:
+            return stratified_split(targets, self.share, self.seed)
+        number, count = self.part
+        held_out = stratified_folds(targets, count, self.seed) == number
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def __reduce__(self) -> tuple[type[Split], tuple[Any, ...]]:
+        """Its fields alone, without what was opened."""
+        return Split, tuple(getattr(self, field.name) for field in fields(self))
+
+
+def _of_old(known: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of before there were problems, when every data set was one of the catalogue."""
+    directory = Path(known["images"]).parents[1]
+    return {
+        "problem": find(known["dataset"]).problem(known["digest"]).as_json(),
+        "source": {"kind": "catalogue", "directory": str(directory)},
+        "split": {
+            "seed": known["seed"],
+            "share": known["validation_share"],
+            "part": known["fold"],
+        },
+    }
 
 
 def stratified_split(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
+    from pipeline_lib.data.examples import Examples
+
 CONFIDENCE = 0.95
 MISTAKES = 25
 
@@ -62,20 +64,20 @@ def evaluate_once(
 def _measure(
     entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float
 ) -> TestResult:
-    import torch
+    import numpy as np
 
     from pipeline_lib.evaluation.perturbations import accuracy_when_perturbed
-    from pipeline_lib.training.loop import predict_on_all_cores
+    from pipeline_lib.training.loop import batches, predict_on_all_cores
 
     reading = entry.write()
-    images, labels = entry.test_set.unseal()  # (N, C, H, W) uint8, (N,) int64
-    pixels = torch.from_numpy(images)
-    logits = predict_on_all_cores(network, pixels).numpy()  # (N, classes)
+    examples = entry.test_set.unseal()
+    labels, inputs = examples.targets, batches(examples, np.arange(len(examples)))
+    logits = predict_on_all_cores(network, inputs).numpy()  # (N, classes)
     return replace(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),
-        robustness=accuracy_when_perturbed(network, pixels, torch.from_numpy(labels)),
-        mistakes=_mistakes(logits / temperature, images, labels, classes),
+        robustness=accuracy_when_perturbed(network, examples),
+        mistakes=_mistakes(logits / temperature, examples, classes),
     )
 
 
@@ -126,27 +128,25 @@ def _calibration(
 
 
 def _mistakes(
-    logits: npt.NDArray[np.floating],
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64],
-    classes: tuple[str, ...],
+    logits: npt.NDArray[np.floating], examples: Examples, classes: tuple[str, ...]
 ) -> tuple[Mistake, ...]:
     import numpy as np
     from scipy.special import softmax
 
-    predicted = logits.argmax(1)
+    labels, predicted = examples.targets, logits.argmax(1)
     confidence = softmax(logits, axis=1).max(1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
+    images, _ = examples.batch(worst)  # (B, C, H, W)
     return tuple(
         Mistake(
             image=int(i),
             label=classes[labels[i]],
             predicted=classes[predicted[i]],
             confidence=float(confidence[i]),
-            picture=_png(images[i]),
+            picture=_png(image.numpy()),
         )
-        for i in worst
+        for i, image in zip(worst, images, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from pipeline_lib.files import locked, write_whole
 from pipeline_lib.home import Home
 
 if TYPE_CHECKING:
-    from pipeline_lib.data.store import SealedTestSet
+    from pipeline_lib.data.sealed import SealedTestSet
 
 _SHORT = 16  # characters of a digest in the name of a file
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline_lib.training.loop import EVALUATION_BATCH, answers
+from pipeline_lib.data.examples import Examples
+from pipeline_lib.training.loop import batches, predict_on_all_cores
 from pipeline_lib.training.transforms import DEGREES, SHIFT, augment
 
 NOISE = 25.0  # standard deviation, on pixels from 0 to 255
@@ -37,18 +39,14 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
 """By what people call them: raw images (B, C, H, W) to float32 images in 0…255."""
 
 
-def accuracy_when_perturbed(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy in [0, 1] under each perturbation; the same for the same model and images.
-
-    `images` is (N, C, H, W) uint8, `labels` (N,) int64.
-    """
-    return {
-        name: _accuracy(model, images, labels, perturb) for name, perturb in PERTURBATIONS.items()
-    }
+def accuracy_when_perturbed(model: nn.Module, examples: Examples) -> dict[str, float]:
+    """Accuracy in [0, 1] under each perturbation; the same for the same model and examples."""
+    return {name: _accuracy(model, examples, perturb) for name, perturb in PERTURBATIONS.items()}
 
 
-def _accuracy(model: nn.Module, images: Tensor, labels: Tensor, perturb: Perturbation) -> float:
+def _accuracy(model: nn.Module, examples: Examples, perturb: Perturbation) -> float:
     generator = torch.Generator().manual_seed(_SEED)
-    perturbed = (perturb(some, generator) for some in images.split(EVALUATION_BATCH))
-    found = torch.cat(list(answers(model, perturbed))).argmax(1)
-    return int((found == labels).sum()) / len(labels)
+    images = batches(examples, np.arange(len(examples)))
+    perturbed = (perturb(some, generator) for some in images)
+    found = predict_on_all_cores(model, perturbed).argmax(1).numpy()
+    return int((found == examples.targets).sum()) / len(examples)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.outcome import Champion
-from pipeline_lib.registry.promotion import champion, history
+from pipeline_lib.registry.promotion import champion, history, registered_names
 from pipeline_lib.registry.versions import model_name
 from pipeline_lib.tracking.store import open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ def reigns(home: Home, dataset: str | None) -> list[Reign]:
     Raises:
         ModelError: There is none.
     """
-    wanted: Iterable[str] = CATALOGUE if dataset is None else [dataset]
+    wanted = registered_names(home) if dataset is None else [dataset]
     found = [(name, reigning) for name in wanted if (reigning := champion(home, name))]
     if not found:
         where = "model" if dataset is None else model_name(dataset)

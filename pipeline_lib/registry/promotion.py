@@ -15,7 +15,7 @@ from pipeline_lib.errors import ModelError
 from pipeline_lib.files import locked
 from pipeline_lib.home import Home
 from pipeline_lib.outcome import Champion
-from pipeline_lib.registry.versions import CHALLENGER, CHAMPION, model_name
+from pipeline_lib.registry.versions import CHALLENGER, CHAMPION, PREFIX, model_name
 from pipeline_lib.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -50,6 +50,19 @@ def champion(home: Home, dataset: str) -> Champion | None:
         return None
     found = client.get_model_version(name, str(version))
     return Champion(version, found.run_id or "", found.tags)
+
+
+def registered_names(home: Home) -> list[str]:
+    """Names of the problems that have a registered model, in the alphabet's order."""
+    if not _has_store(home):
+        return []
+    client, names, token = open_store(home).client, list[str](), None
+    while True:
+        page = client.search_registered_models(f"name LIKE '{PREFIX}%'", page_token=token)
+        names += [model.name.removeprefix(PREFIX) for model in page]
+        token = page.token
+        if not token:
+            return sorted(names)
 
 
 def promotable(home: Home, dataset: str, version: int | None) -> Champion:

@@ -29,6 +29,8 @@ CHAMPION = "champion"  # the version that is used
 CHALLENGER = "challenger"  # the last winner that did not become champion
 TEST_TAG = "test_accuracy"
 """Tag of a model version that was measured on the test set."""
+PREFIX = "automl-"
+"""Begins the name of every registered model of ours."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -70,7 +72,7 @@ def model_name(dataset: str) -> str:
     if not _NAME.fullmatch(dataset):
         problem = "may hold letters, digits, '_', '.' and '-' only"
         raise ModelError("model name", problem, value=dataset)
-    return f"automl-{dataset}"
+    return f"{PREFIX}{dataset}"
 
 
 def register(home: Home, candidate: Candidate) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline_lib.data.problem import Problem
 from pipeline_lib.formats import percent, short
 from pipeline_lib.report.build import command
 from pipeline_lib.report.data import ReportData, Table
@@ -13,12 +14,13 @@ def build_card(data: ReportData) -> str:
     """The card of the winner, to stand as README.md beside its weights."""
     parts = [
         f"---\n{_front_matter(data)}---",
-        f"# {data.config.dataset}: {data.winner.label}",
+        f"# {data.problem.name}: {data.winner.label}",
         data.verdict,
         "## Intended use",
-        f"An image classifier for {data.title}: {_shape(data)} with {data.classes} "
-        "classes. It was found by an automated search and trained on that data set alone: images "
-        "cropped, centred or lit otherwise are outside what was measured.",
+        f"An image classifier for {data.problem.title}: {_shape(data.problem)} with "
+        f"{len(data.problem.target)} classes. It was found by an automated search and trained on "
+        "that data set alone: images cropped, centred or lit otherwise are outside what was "
+        "measured.",
         "## Evaluation",
         _evaluation(data),
         "## Training",
@@ -40,14 +42,15 @@ def _front_matter(data: ReportData) -> str:
 
     split = "test" if data.test else "validation"
     accuracy = data.test.accuracy if data.test else data.winner.val_accuracy or 0.0
-    dataset: dict[str, Any] = {"type": data.config.dataset, "name": data.title, "split": split}
+    problem = data.problem
+    dataset: dict[str, Any] = {"type": problem.name, "name": problem.title, "split": split}
     name = f"{split.capitalize()} accuracy"
     metric = {"type": "accuracy", "value": round(accuracy, 6), "name": name}
     fields = {
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
-        "tags": ["automl", data.winner.engine, data.config.dataset],
-        "datasets": [data.config.dataset],
+        "tags": ["automl", data.winner.engine, problem.name],
+        "datasets": [problem.name],
         "metrics": ["accuracy"],
         "model-index": [
             {
@@ -66,10 +69,8 @@ def _front_matter(data: ReportData) -> str:
     return text
 
 
-def _shape(data: ReportData) -> str:
-    from pipeline_lib.data.sources.catalogue import find
-
-    channels, height, width = find(data.config.dataset).shape
+def _shape(problem: Problem) -> str:
+    channels, height, width = problem.inputs.shape
     return f"{height} × {width} pixels, {'grey' if channels == 1 else f'{channels} channels'},"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.sources.catalogue import find
+from pipeline_lib.data.problem import Problem
 from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import Trial
 
@@ -35,7 +35,7 @@ class ReportData:
 
     Attributes:
         name: Of the run.
-        title: Of the data set, for people.
+        problem: What was learned.
         verdict: The outcome in one sentence.
         standing: Whether the winner is champion and why, in one sentence.
         winner: One of `trials`.
@@ -53,7 +53,7 @@ class ReportData:
     """
 
     name: str
-    title: str
+    problem: Problem
     config: RunConfig
     verdict: str
     standing: str
@@ -70,8 +70,3 @@ class ReportData:
     environment: Mapping[str, str] = field(default_factory=dict)
     statistics: Section = Section()
     ensemble: Section = Section()
-
-    @property
-    def classes(self) -> int:
-        """Classes that the data set has."""
-        return len(find(self.config.dataset).classes)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.problem import Problem
 from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import UserError
 from pipeline_lib.evaluation.final_test import read_figures
@@ -37,7 +38,7 @@ SUMMARY, TEST, DETAILS = "summary.json", "test.json", "details.json"
 REPORT, CARD = "report.html", "README.md"
 
 
-def keep(directory: Path, findings: Findings, digest: str) -> Path:
+def keep(directory: Path, findings: Findings, problem: Problem) -> Path:
     """Write down, in `summary.json`, what a report needs and no other file of the run holds."""
     from pipeline_lib.registry.versions import model_name
     from pipeline_lib.tracking import environment_tags
@@ -45,9 +46,9 @@ def keep(directory: Path, findings: Findings, digest: str) -> Path:
     winner, config = findings.winner, findings.config
     kept = {
         "config": config.model_dump(mode="json"),
-        "digest": digest,
+        "problem": problem.as_json(),
         "winner": [winner.engine, winner.number],
-        "model": f"models:/{model_name(config.dataset)}/{findings.registration.version}",
+        "model": f"models:/{model_name(problem.name)}/{findings.registration.version}",
         "standing": verdict.standing(findings),
         "statistics": asdict(statistics_of(findings.contest)),
         "environment": environment_tags(config.seed),
@@ -118,7 +119,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any]) -> ReportData:
     config = RunConfig.of_record(kept["config"])
-    dataset, ensembles = find(config.dataset), Ensembles.of(home, name)
+    problem, ensembles = _problem(kept), Ensembles.of(home, name)
     trials = [
         trial
         for engine in config.engines
@@ -128,23 +129,23 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
     winners = [t for t in trials if [t.engine, t.number] == kept["winner"]]
     if not winners:
         remedy = f"restore {home.study(name)}"
-        problem = f"the study of {name!r} no longer holds its winner"
-        raise UserError("report", problem, remedy=remedy)
+        gone = f"the study of {name!r} no longer holds its winner"
+        raise UserError("report", gone, remedy=remedy)
     untested = test.get("untested", "")
-    result = _tested_since(home, winners[0], kept) if untested else TestResult.from_json(test)
+    result = _tested_since(home, winners[0], problem) if untested else TestResult.from_json(test)
     directory = home.run(name)
     details = _read(directory / DETAILS) if (directory / DETAILS).exists() else kept
     return ReportData(
         name=name,
-        title=dataset.title,
+        problem=problem,
         config=config,
-        verdict=verdict.sentence(config.dataset, winners[0], result, untested),
+        verdict=verdict.sentence(problem.name, winners[0], result, untested),
         standing=kept["standing"],
         trials=tuple(trials),
         winner=winners[0],
         test=result,
         untested="" if result else untested,
-        readings=tuple(readings(home, kept["digest"])),
+        readings=tuple(readings(home, problem.digest)),
         model=kept["model"],
         architecture_svg=_text(directory / "architecture.svg"),
         architecture_text=_text(directory / "architecture.txt"),
@@ -156,13 +157,20 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
     )
 
 
-def _tested_since(home: Home, winner: Trial, kept: Mapping[str, Any]) -> TestResult | None:
+def _problem(kept: Mapping[str, Any]) -> Problem:
+    """What was learned; a summary of an older version names it and its digest."""
+    if "problem" in kept:
+        return Problem.from_json(kept["problem"])
+    return find(kept["config"]["dataset"]).problem(kept["digest"])
+
+
+def _tested_since(home: Home, winner: Trial, problem: Problem) -> TestResult | None:
     """What `automl promote`, or another run that found the same model, measured later."""
     from pipeline_lib.models.saved import WEIGHTS, model_digest
 
     if winner.model is None or not (winner.model / WEIGHTS).is_file():
         return None  # `automl gc` removed it
-    return read_figures(figures(home, kept["digest"], model_digest(winner.model)))
+    return read_figures(figures(home, problem.digest, model_digest(winner.model)))
 
 
 def statistics_of(contest: Contest) -> Section:

@@ -7,7 +7,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import EngineUnavailable, UserError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
@@ -47,7 +46,7 @@ def _draw(data: ReportData, directory: Path) -> list[Path]:
     network = load_model(data.winner.model)
     printed = write_whole(directory / "architecture.txt", f"{network}\n")
     try:
-        shape = find(data.config.dataset).shape
+        shape = data.problem.inputs.shape
         drawing = draw(network, shape, directory, members=_members(data.winner))
     except UserError as error:
         _log.warning("%s: the report goes without a diagram", error)
@@ -88,7 +87,7 @@ def _spaces(home: Home, data: ReportData) -> dict[str, list[dict[str, Any]]]:
 
 def _latencies(data: ReportData) -> dict[str, float]:
     """Milliseconds an image, by label, of the networks that the Pareto front names."""
-    shape = find(data.config.dataset).shape
+    shape = data.problem.inputs.shape
     return {
         trial.label: round(milliseconds_per_image(trial.model, shape), 4)
         for trial in pareto_front([*data.trials])[:FRONT_SHOWN]

@@ -7,7 +7,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.data.store import PreparedData, SearchData
+from pipeline_lib.data.problem import Problem
+from pipeline_lib.data.source import Source
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import AutomlError, ModelError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
@@ -36,11 +38,11 @@ def load_ahead() -> None:
     load_for_good(*_HEAVY)
 
 
-def build_ensemble(run: Run, trials: list[Trial], data: SearchData, record: Record) -> Candidates:
+def build_ensemble(run: Run, trials: list[Trial], split: Split, record: Record) -> Candidates:
     """Add the run's ensembles to its trials, and record them as such."""
     from pipeline_lib.selection.ensemble import add_ensemble
 
-    candidates = add_ensemble(run.config, run.ensembles, trials, data)
+    candidates = add_ensemble(run.config, run.ensembles, trials, split)
     for trial in candidates.trials:
         if trial.engine == ENSEMBLE:
             record.trial(trial)
@@ -67,17 +69,17 @@ def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
 
 
 def hold_contest(
-    run: Run, candidates: Candidates, winner: Trial, data: SearchData, record: Record
+    run: Run, candidates: Candidates, winner: Trial, split: Split, record: Record
 ) -> Contest:
     """Compare each engine's best, the ensemble and the champion with statistics."""
     from pipeline_lib.selection.comparison import hold
     from pipeline_lib.selection.folds import compare_finalists
 
-    met = reigning(run.home, record.recorder.run_id, winner, data)
-    contest = hold(candidates, winner, data, met)
+    met = reigning(run.home, record.recorder.run_id, winner, split)
+    contest = hold(candidates, winner, split, met)
     if run.config.validation_folds > 1:
         rival = "" if contest.is_champion else contest.champion_title
-        folded = compare_finalists(run.config, run.ensembles, candidates.trials, data, rival)
+        folded = compare_finalists(run.config, run.ensembles, candidates.trials, split, rival)
         contest = replace(contest, folded=folded)
     path = run.directory / "comparisons.json"
     write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")
@@ -88,28 +90,28 @@ def hold_contest(
 _OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
 
 
-def reigning(home: Home, run_id: str, winner: Trial, data: SearchData) -> Reigning | None:
+def reigning(home: Home, run_id: str, winner: Trial, split: Split) -> Reigning | None:
     """The champion, and its network unless it may have been trained on these images.
 
     Args:
         home: Where the registry is.
         run_id: The run in MLflow; a champion that comes from it may be the winner itself.
         winner: The run's best trial.
-        data: What the run's trials were trained on.
+        split: What the run's trials were trained on.
     """
     from pipeline_lib.registry.promotion import champion
     from pipeline_lib.registry.versions import load_champion, model_name
     from pipeline_lib.selection.comparison import SPLIT_TAG, Reigning
 
-    found = champion(home, data.dataset)
+    found = champion(home, split.problem.name)
     if found is None:
         return None
     if (found.run_id, found.tags.get(TRIAL_TAG)) == (run_id, winner.label):
         return Reigning(found, is_winner=True)
-    if found.tags.get(SPLIT_TAG) != data.load().digest:
+    if found.tags.get(SPLIT_TAG) != split.digest:
         return Reigning(found, not_compared=_OTHER_SPLIT)
     try:
-        address = f"models:/{model_name(data.dataset)}/{found.version}"
+        address = f"models:/{model_name(split.problem.name)}/{found.version}"
         return Reigning(found, load_champion(home, address).module)
     except ModelError as error:  # the run goes on without it
         return Reigning(found, not_compared=str(error))
@@ -126,7 +128,7 @@ def decide(run: Run, winner: Trial, contest: Contest) -> Choice:
     return Choice(winner, contest, decision, closed)
 
 
-def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) -> TestResult | None:
+def test_winner(run: Run, choice: Choice, source: Source, record: Record) -> TestResult | None:
     """Measure the winner on the test set where that is due, and keep what it says.
 
     A winner that was measured before, by this run or another, keeps its figures.
@@ -138,12 +140,12 @@ def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) ->
     winner = choice.winner
     assert winner.model is not None
     called = f"{run.name}/{winner.label}"
-    entry = Entry(run.home, data.sealed_test_set, called, model_digest(winner.model))
+    entry = Entry(run.home, source.test_set, called, model_digest(winner.model))
     path = run.directory / "test.json"
     result = read_figures(path if entry.is_of_old else entry.figures)
     if result is None and not choice.untested:
         network, temperature = load_model(winner.model), choice.contest.temperature
-        result = evaluate_once(entry, network, data.dataset.classes, temperature)
+        result = evaluate_once(entry, network, source.problem.target.names, temperature)
         if result.reading > 1:
             warning = "This was reading %d of this test set: the figure is no longer untouched"
             _log.warning(warning, result.reading)
@@ -157,7 +159,7 @@ def test_winner(run: Run, choice: Choice, data: PreparedData, record: Record) ->
 
 
 def register(
-    run: Run, choice: Choice, data: PreparedData, test: TestResult | None, record: Record
+    run: Run, choice: Choice, problem: Problem, test: TestResult | None, record: Record
 ) -> Registration:
     """Register the winner as challenger, and make it champion if that was decided."""
     from pipeline_lib.registry.promotion import promote_over
@@ -168,7 +170,7 @@ def register(
 
     winner, contest, decision = choice.winner, choice.contest, choice.decision
     assert winner.model is not None
-    dataset, before = run.config.dataset, contest.champion
+    dataset, before = problem.name, contest.champion
     address = f"models:/{model_name(dataset)}"
     if before is not None and contest.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
@@ -178,7 +180,7 @@ def register(
         Candidate(
             winner.model,
             dataset,
-            data.dataset.classes,
+            problem.target.names,
             record.recorder.run_id,
             {"val_accuracy": winner.val_accuracy or 0.0, **tested},
             tags(contest, winner),

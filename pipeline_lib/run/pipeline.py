@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.sources.catalogue import Dataset
+from pipeline_lib.data.problem import Problem
 from pipeline_lib.errors import ImageError
 from pipeline_lib.home import Home
 from pipeline_lib.outcome import Findings
@@ -36,7 +36,7 @@ class Outcome:
     run_id: str  # of the pipeline's run in MLflow
     findings: Findings
     directory: Path  # report, model card, leaderboard, diagrams, test figures
-    dataset: Dataset
+    problem: Problem
 
     def __repr__(self) -> str:
         accuracy = self.winner.val_accuracy or 0.0
@@ -73,7 +73,7 @@ class Outcome:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of `predict_proba`'s columns."""
-        return self.dataset.classes
+        return self.problem.target.names
 
     def predict(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         """Labels (N,) of images (N, C, H, W), or (N, H, W) where C is 1, as the data set has them.
@@ -92,9 +92,10 @@ class Outcome:
         """
         import torch
 
-        from pipeline_lib.training.loop import predict
+        from pipeline_lib.training.loop import EVALUATION_BATCH, predict
 
-        logits = predict(self._network, torch.from_numpy(self._as_batch(images)))
+        pixels = torch.from_numpy(self._as_batch(images))  # (N, C, H, W)
+        logits = predict(self._network, pixels.split(EVALUATION_BATCH))
         probabilities = (logits / self.findings.contest.temperature).softmax(1)
         return np.asarray(probabilities.numpy(), np.float32)
 
@@ -107,7 +108,7 @@ class Outcome:
 
     def _as_batch(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The images as (N, C, H, W), in memory of their own: torch warns of a read-only view."""
-        given, shape = np.asarray(images), self.dataset.shape
+        given, shape = np.asarray(images), self.problem.inputs.shape
         batch = given[:, None] if given.ndim == 3 and shape[0] == 1 else given
         if given.dtype != np.uint8 or batch.shape[1:] != shape:
             problem = f"must be uint8 of the shape (N, {', '.join(map(str, shape))})"
@@ -137,4 +138,4 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
             stage.do(work)
         for path in (*make_report(run.home, run.name), *logs_of(run.home, run.name)):
             record.recorder.log_artifact(path)
-        return Outcome(record.recorder.run_id, work.findings, run.directory, work.data.dataset)
+        return Outcome(record.recorder.run_id, work.findings, run.directory, work.split.problem)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import PreparedData, Split, prepare
+from pipeline_lib.data.source import Source, prepare
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.evaluation.ledger import Entry
 from pipeline_lib.home import Home
@@ -46,7 +47,7 @@ class Candidacy:
     version: Champion
     champion: Champion | None
     classifier: Classifier  # the version's network
-    data: PreparedData
+    source: Source
     comparison: Comparison | None = None
     not_compared: str = ""  # why there is no comparison, where there is a champion
 
@@ -73,7 +74,7 @@ def weigh(
 
     Args:
         home: Where the registry is.
-        dataset: Name of a data set in the catalogue.
+        dataset: Whose versions.
         version: Which version; None: the challenger.
         progress: Gets a line for each thing that takes time.
 
@@ -85,11 +86,11 @@ def weigh(
     classifier, config = _load(home, dataset, wanted), _asked(home, wanted)
     root = config.data_root if config else None
     there = Path(root) if root and Path(root).is_dir() else None
-    data = prepare(dataset, home, there, progress)
-    found = Candidacy(dataset, wanted, reigning, classifier, data)
+    source = prepare(config.dataset if config else dataset, home, there, progress)
+    found = Candidacy(dataset, wanted, reigning, classifier, source)
     if reigning is None:
         return found
-    split = _split(config, data, wanted)
+    split = _split(config, source, wanted)
     if split is None:
         return replace(found, not_compared="the images that it was chosen by are not known")
     if reigning.tags.get(SPLIT_TAG) != split.digest:
@@ -102,7 +103,7 @@ def weigh(
         }
     except ModelError as error:
         return replace(found, not_compared=str(error))
-    labels = split.labels[split.validation]
+    labels = split.validation_targets
     right = {f"version {number}": own.argmax(1) == labels for number, own in answers.items()}
     (comparison,) = compare_all(right, labels, seed=0)
     return replace(found, comparison=comparison)
@@ -128,7 +129,7 @@ def _measured(home: Home, candidacy: Candidacy) -> str:
     from pipeline_lib.evaluation.final_test import evaluate_once, read_figures
 
     dataset, version = candidacy.dataset, candidacy.version
-    classifier, test_set = candidacy.classifier, candidacy.data.sealed_test_set
+    classifier, test_set = candidacy.classifier, candidacy.source.test_set
     called = f"{model_name(dataset)}/{version.version}"
     entry = Entry(home, test_set, called, classifier.digest)
     if TEST_TAG in version.tags and read_figures(entry.figures) is None:
@@ -162,20 +163,18 @@ def _asked(home: Home, version: Champion) -> RunConfig | None:
         return None
 
 
-def _split(config: RunConfig | None, data: PreparedData, version: Champion) -> Split | None:
+def _split(config: RunConfig | None, source: Source, version: Champion) -> Split | None:
     """The split that a version was chosen on; None where MLflow does not say, or data differ."""
     if config is None:
         return None
-    split = data.search_data(config.split_seed, config.validation_share).load()
+    split = Split(source, config.split_seed, config.validation_share)
     return split if split.digest == version.tags.get(SPLIT_TAG) else None
 
 
 def _logits(classifier: Classifier, split: Split) -> npt.NDArray[np.float32]:
     """Logits (N, classes) on the validation images."""
-    import torch
+    from pipeline_lib.training.loop import batches, predict
 
-    from pipeline_lib.training.loop import predict
-
-    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
+    images = batches(split.examples, split.validation)
     logits: npt.NDArray[np.float32] = predict(classifier.module, images).numpy()
     return logits

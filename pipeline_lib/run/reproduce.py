@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.store import SearchData, prepare
+from pipeline_lib.data.source import prepare
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
 from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
@@ -50,12 +51,12 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
     check_data(config)
     home.ensure_writable()
     directory = Path(config.data_root) if config.data_root else None
-    data = prepare(config.dataset, home, directory, say)
-    visible = data.search_data(config.split_seed, config.validation_share)
-    split = visible.load()
+    source = prepare(config.dataset, home, directory, say)
+    split = Split(source, config.split_seed, config.validation_share)
+    digest = split.problem.digest
     facts = [
         _environment(before),
-        Fact.of("data", data.digest == before.digest, data.digest[:12]),
+        Fact.of("data", digest == before.digest, digest[:12]),
         Fact.of("split", split.digest == before.split_digest, split.digest[:12]),
     ]
     if any(fact.verdict is Verdict.DIFFERS for fact in facts):
@@ -63,7 +64,7 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
         return facts
     alone = config.model_copy(update={"warm_start": ()})  # earlier runs are not looked up again
     run = Run(alone, claim_name(home.reproductions, f"{name[:60]}-again"), home.reproductions)
-    again = _Reproduction(before, run, home, visible, say)
+    again = _Reproduction(before, run, home, split, say)
     why = before.why_not_exact(str(warm_up()), len(split.train))
     with run.alone():
         return facts + (again.followed(why) if why else again.searched())
@@ -79,8 +80,8 @@ def _environment(before: Recorded) -> Fact:
 class _Reproduction:
     """One reproduction of a run."""
 
-    def __init__(self, before: Recorded, run: Run, home: Home, data: SearchData, say: Say) -> None:
-        self.before, self.run, self.home, self.data, self.say = before, run, home, data, say
+    def __init__(self, before: Recorded, run: Run, home: Home, split: Split, say: Say) -> None:
+        self.before, self.run, self.home, self.split, self.say = before, run, home, split, say
 
     def searched(self) -> list[Fact]:
         """Search again, where that must give the same bits."""
@@ -91,7 +92,7 @@ class _Reproduction:
             f"every configuration, accuracy and weight must be the same. {self._cost(known, 1)}"
         )
         deadline = time.monotonic() + _PATIENCE * config.budget_seconds
-        request = self.run.request(self.data, "optuna", 1, deadline)
+        request = self.run.request(self.split, "optuna", 1, deadline)
         engine = make_engine("optuna", config, self.home)
         engine.prepare(self.say)
 
@@ -111,7 +112,7 @@ class _Reproduction:
 
     def followed(self, why: list[str]) -> list[Fact]:
         """Train the recorded trials again, where a second search would be another one."""
-        size = len(self.data.load().validation)
+        size = len(self.split.validation)
         self.say(f"Not exact: {'; '.join(why)}.")
         trials, facts = list[Trial](), list[Fact]()
         if "optuna" in self.before.config.engines:
@@ -128,7 +129,7 @@ class _Reproduction:
     def _ensembles(self, trials: list[Trial]) -> list[Trial]:
         """What selection makes of these trials."""
         config, kept = self.run.config, self.run.ensembles
-        return add_ensemble(config, kept, trials, self.data).trials[len(trials) :]
+        return add_ensemble(config, kept, trials, self.split).trials[len(trials) :]
 
     def _train_again(self) -> list[Trial]:
         """Optuna's recorded trials that have a rung, with their seeds, each rung in turn."""
@@ -158,7 +159,7 @@ class _Reproduction:
         """The recorded trial, before its first rung."""
         from pipeline_lib.search.study import model_directory
 
-        number, place = int(key[1]), self.run.request(self.data, "optuna", 1, deadline=0.0)
+        number, place = int(key[1]), self.run.request(self.split, "optuna", 1, deadline=0.0)
         return Trial(
             study=self.run.name,
             engine="optuna",
@@ -175,7 +176,7 @@ class _Reproduction:
         assert trial.model is not None
         config = self.before.config
         job = TrialJob(
-            data=self.data,
+            split=self.split,
             configuration=trial.configuration,
             seed=trial_seed(self.run.seed, trial.number),
             directory=trial.model,
@@ -194,7 +195,7 @@ class _Reproduction:
             f"{config.budget_seconds:.0f} s, and finds other configurations"
         )
         deadline = time.monotonic() + config.budget_seconds
-        request = self.run.request(self.data, engine.name, len(config.engines), deadline)
+        request = self.run.request(self.split, engine.name, len(config.engines), deadline)
 
         def hear(trial: Trial) -> None:
             for rung in trial.rungs[-1:]:

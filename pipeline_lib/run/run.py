@@ -10,14 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import CONFIG_FILE, write_configuration
-from pipeline_lib.data.sources.catalogue import find
-from pipeline_lib.data.sources.idx import check_files
-from pipeline_lib.data.store import PreparedData, SearchData, prepare
+from pipeline_lib.data import source
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
@@ -112,13 +111,11 @@ class Run:
         with self.alone(), Record(self.home, self.name, self.config) as record:
             yield record
 
-    def request(
-        self, data: SearchData, engine: str, engines: int, deadline: float
-    ) -> SearchRequest:
+    def request(self, split: Split, engine: str, engines: int, deadline: float) -> SearchRequest:
         """The study of one engine; `engines` of them share the run's split, clock and workers."""
         return SearchRequest(
             study=self.name,
-            data=data,
+            split=split,
             space=self.config.space,
             deadline=deadline,
             budget_seconds=self.config.budget_seconds,
@@ -134,13 +131,13 @@ class Run:
 
 
 def check_data(config: RunConfig) -> None:
-    """Hold the user's own files, where the data set is to come from them, against the catalogue.
+    """Check the user's own files, where the data set is to come from them.
 
     Raises:
         DataError: One is not what it should be.
     """
     if config.data_root is not None:
-        check_files(find(config.dataset), Path(config.data_root))
+        source.check(config.dataset, Path(config.data_root))
 
 
 def _try_to_draw() -> None:
@@ -163,7 +160,7 @@ def check_budget(config: RunConfig) -> None:
 
 def _too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
     """Why the budget is too small for an engine, where it is."""
-    training = find(config.dataset).train_size * (1 - config.validation_share)
+    training = source.train_size(config.dataset) * (1 - config.validation_share)
     least = least_seconds(engine, config, int(training))
     if config.budget_seconds >= least:
         return None
@@ -189,55 +186,54 @@ def claim_name(home: Home, stem: str) -> str:
             return name
 
 
-def load_data(run: Run) -> PreparedData:
-    """Fetch, check and convert the run's data set, or find it ready.
+def load_data(run: Run) -> Split:
+    """Fetch, check and convert the run's data set, or find it ready; divided as the run asks.
 
     Raises:
         ConfigurationError: The study of this name was begun with other data or settings.
         DataError: It cannot be had, or a file of it is not what it should be.
     """
     directory = Path(run.config.data_root) if run.config.data_root else None
-    prepared = prepare(run.config.dataset, run.home, directory, _log.info)
-    _check_study(run, prepared.search_data(run.config.split_seed, run.config.validation_share))
-    return prepared
+    prepared = source.prepare(run.config.dataset, run.home, directory, _log.info)
+    split = Split(prepared, run.config.split_seed, run.config.validation_share)
+    _check_study(run, split)
+    return split
 
 
-def _check_study(run: Run, data: SearchData) -> None:
+def _check_study(run: Run, split: Split) -> None:
     """Hold a run against the study that it would continue, before anything of either is written."""
     path = run.home.study(run.name) / RUN
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
-        begun, of_data = RunConfig.of_record(known["config"]), known["data"]
+        begun = RunConfig.of_record(known["config"])
         if not set(run.config.engines) <= set(begun.engines):
             problem = f"the study {run.name!r} was begun with {begun.engine!r}"
             remedy = "choose another --name, or continue it as it was begun"
             raise ConfigurationError("engine", problem, value=run.config.engine, remedy=remedy)
         asked = {field: getattr(begun, field) for field in ("space", "seed", "first_rung")}
-        request = run.request(data, run.config.engines[0], 1, deadline=0.0)
-        check_identity(request, {**of_data, "split_seed": of_data["seed"], **asked})
+        request = run.request(split, run.config.engines[0], 1, deadline=0.0)
+        before = replace(request, split=Split.from_json(known["data"], run.home), **asked)
+        check_identity(request, before.identity)
     for name in run.config.engines:
         engine = make_engine(name, run.config, run.home)
-        engine.check(run.request(data, name, len(run.config.engines), deadline=0.0))
+        engine.check(run.request(split, name, len(run.config.engines), deadline=0.0))
 
 
-def begin(run: Run, data: PreparedData, record: Record) -> None:
+def begin(run: Run, split: Split, record: Record) -> None:
     """Write down what the run is asked for and which data it sees, in MLflow and for `sync`."""
-    visible = data.search_data(run.config.split_seed, run.config.validation_share)
-    split = visible.load()
     sizes = {"training": len(split.train), "validation": len(split.validation)}
-    record.begin(data.dataset.name, data.digest, split.digest, sizes)
+    record.begin(split.problem.name, split.problem.digest, split.digest, sizes)
     record.file(write_configuration(run.directory / CONFIG_FILE, run.config, run.name))
     path = run.home.study(run.name) / RUN
     if path.exists():
         return
-    arrays = {part: run.home.written(getattr(visible, part)) for part in ("images", "labels")}
     asked = {
         "config": run.config.model_dump(),
-        "data": {**asdict(visible), **arrays},
+        "data": split.as_json(run.home),
         "split_digest": split.digest,
         "sizes": sizes,
     }
-    write_whole(path, json.dumps(asked, indent=1, default=str) + "\n")
+    write_whole(path, json.dumps(asked, indent=1) + "\n")
 
 
 def prepare_engines(run: Run) -> list[Engine]:

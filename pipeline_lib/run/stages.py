@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.data.store import PreparedData, SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import Stopped
 from pipeline_lib.outcome import Choice, Contest, Findings, Registration
 from pipeline_lib.report.files import REPORT, keep
@@ -47,7 +47,7 @@ class Work:
     No dataclass: of one that is handed to a task, Prefect looks through every field.
     """
 
-    data: PreparedData
+    split: Split
     engines: list[Engine]
     searches: Sequence[Search] = ()
     searched: float  # time.time() when the last search ended
@@ -64,12 +64,6 @@ class Work:
         self, run: start.Run, record: Record, stop: threading.Event, conduct: Conduct
     ) -> None:
         self.run, self.record, self.stop, self.conduct = run, record, stop, conduct
-
-    @property
-    def visible(self) -> SearchData:
-        """What a search and selection may see of the data."""
-        config = self.run.config
-        return self.data.search_data(config.split_seed, config.validation_share)
 
     @property
     def findings(self) -> Findings:
@@ -96,7 +90,7 @@ class Stage:
 
 
 def _load_data(work: Work) -> None:
-    work.data = start.load_data(work.run)
+    work.split = start.load_data(work.run)
 
 
 def _prepare_engines(work: Work) -> None:
@@ -106,13 +100,13 @@ def _prepare_engines(work: Work) -> None:
 def _search(work: Work) -> None:
     """Run the engines side by side on one split and one clock."""
     run = work.run
-    start.begin(run, work.data, work.record)
+    start.begin(run, work.split, work.record)
     budget, count = run.config.budget_seconds, len(work.engines)
     deadline = time.monotonic() + budget
     work.searches = [
         Search(
             engine,
-            run.request(work.visible, engine.name, count, deadline),
+            run.request(work.split, engine.name, count, deadline),
             Progress(engine.name, budget),
         )
         for engine in work.engines
@@ -126,7 +120,7 @@ def _search(work: Work) -> None:
 
 
 def _build_ensemble(work: Work) -> None:
-    work.candidates = finish.build_ensemble(work.run, work.trials, work.visible, work.record)
+    work.candidates = finish.build_ensemble(work.run, work.trials, work.split, work.record)
 
 
 def _rank(work: Work) -> None:
@@ -135,7 +129,7 @@ def _rank(work: Work) -> None:
 
 def _compare(work: Work) -> None:
     work.contest = finish.hold_contest(
-        work.run, work.candidates, work.winner, work.visible, work.record
+        work.run, work.candidates, work.winner, work.split, work.record
     )
 
 
@@ -144,17 +138,19 @@ def _decide(work: Work) -> None:
 
 
 def _test(work: Work) -> None:
-    work.test = finish.test_winner(work.run, work.choice, work.data, work.record)
+    work.test = finish.test_winner(work.run, work.choice, work.split.source, work.record)
 
 
 def _register(work: Work) -> None:
-    work.registration = finish.register(work.run, work.choice, work.data, work.test, work.record)
+    work.registration = finish.register(
+        work.run, work.choice, work.split.problem, work.test, work.record
+    )
 
 
 def _report(work: Work) -> None:
     """Keep what the report is written from, and sum up."""
     run, findings, recorder = work.run, work.findings, work.record.recorder
-    recorder.log_artifact(keep(run.directory, findings, work.data.digest))
+    recorder.log_artifact(keep(run.directory, findings, work.split.problem))
     recorder.set_note(verdict(findings))
     drawings = {
         f"diagram_{kind}": run.directory / f"architecture.{kind}" for kind in ("pdf", "svg")

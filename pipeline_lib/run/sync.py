@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.options import plain_name
@@ -26,7 +26,7 @@ class Begun:
     """A run as it was begun, read from its study."""
 
     run: Run
-    data: SearchData
+    split: Split
     split_digest: str
     sizes: Mapping[str, int]
 
@@ -41,9 +41,8 @@ class Begun:
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             run = Run(RunConfig.of_record(known["config"]), name, home)
-            return cls(
-                run, _search_data(home, known["data"]), known["split_digest"], known["sizes"]
-            )
+            split = Split.from_json(known["data"], home)
+            return cls(run, split, known["split_digest"], known["sizes"])
         except FileNotFoundError:
             remedy = "--home or AUTOML_HOME says where to look"
             raise ConfigurationError("run", "is not there", value=name, remedy=remedy) from None
@@ -77,7 +76,7 @@ def sync(home: Home, name: str) -> dict[str, int]:
     from pipeline_lib.tracking.trials import span_of
 
     begun = Begun.read(home, name)
-    run, data = begun.run, begun.data
+    run, problem = begun.run, begun.split.problem
     with run.alone():
         report = load(home, name) if (run.directory / SUMMARY).exists() else None
         environment = report.environment if report else environment_tags(run.config.seed)
@@ -87,7 +86,7 @@ def sync(home: Home, name: str) -> dict[str, int]:
         began = min((began for began, _ in spans), default=None)
         recorder = Recorder.open(home, run.config.dataset, name, tags, began)
         recorder.log_params(run.config.model_dump())
-        recorder.log_dataset(data.dataset, data.digest, begun.split_digest, begun.sizes)
+        recorder.log_dataset(problem.name, problem.digest, begun.split_digest, begun.sizes)
         for trials in found.values():
             for trial in trials:
                 recorder.record(trial)
@@ -106,9 +105,3 @@ def _record_outcome(recorder: Recorder, report: ReportData) -> None:
     recorder.log_winner(report.winner.val_accuracy or 0.0, tested)
     if not recorder.note:
         recorder.set_note(f"{report.verdict}\n\n{report.standing}")
-
-
-def _search_data(home: Home, known: Mapping[str, Any]) -> SearchData:
-    paths = {part: home.read(known[part]) for part in ("images", "labels")}
-    tuples = {part: tuple(known[part]) for part in ("shape", "classes")}
-    return SearchData(**{**known, **paths, **tuples})

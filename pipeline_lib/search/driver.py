@@ -105,7 +105,7 @@ class _Search:
         stop: threading.Event,
     ) -> None:
         self.request = request
-        self.train_size = len(request.data.load().train)
+        self.train_size = len(request.split.train)
         self.ladder = Ladder.of(
             request.space, request.budget_seconds, self.train_size, request.first_rung
         )
@@ -223,7 +223,7 @@ class _Search:
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
         optuna_trial.set_user_attr(RECORD, record_of(provisional))
         job = TrialJob(
-            data=self.request.data,
+            split=self.request.split,
             configuration=trial.configuration,
             seed=trial_seed(self.request.seed, trial.number),
             directory=model_directory(self.request.directory, trial.number),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.trial import Trial
 
@@ -25,7 +25,7 @@ class SearchRequest:
 
     Attributes:
         study: Name of the study; with the same name and directory it is continued.
-        data: Training and validation data; nothing leads from it to the test set.
+        split: Training and validation data.
         space: Name of a search space, one of the engine's `spaces`.
         deadline: `time.monotonic()` after which no rung may start.
         budget_seconds: The whole budget, from which fidelities are chosen. Seconds, > 0.
@@ -42,7 +42,7 @@ class SearchRequest:
     """
 
     study: str
-    data: SearchData
+    split: Split
     space: str
     deadline: float
     budget_seconds: float
@@ -59,10 +59,10 @@ class SearchRequest:
     def identity(self) -> dict[str, Any]:
         """What every run of a study has in common."""
         return {
-            "dataset": self.data.dataset,
-            "digest": self.data.digest,
-            "validation_share": self.data.validation_share,
-            "split_seed": self.data.seed,
+            "dataset": self.split.problem.name,
+            "digest": self.split.problem.digest,
+            "validation_share": self.split.share,
+            "split_seed": self.split.seed,
             "space": self.space,
             "seed": self.seed,
             "first_rung": self.first_rung,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.data.decode import brightness
-from pipeline_lib.data.store import SearchData, Split
+from pipeline_lib.data.splits import Split
 from pipeline_lib.outcome import Champion, Contest, Decision
 from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.selection import leaderboard
@@ -42,34 +42,32 @@ class Reigning:
     is_winner: bool = False  # the run had registered its winner before: it is this champion
 
 
-def hold(
-    candidates: Candidates, winner: Trial, data: SearchData, reigning: Reigning | None
-) -> Contest:
+def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning | None) -> Contest:
     """Compare the engines' best, the ensemble and the champion on the validation images.
 
     Args:
         candidates: All trials of the run, and what some of them answered already.
         winner: The best of them.
-        data: Whose split the trials were trained on.
+        split: What the trials were trained on.
         reigning: The champion; None where there is none yet.
     """
-    split, trials, known = data.load(), candidates.trials, candidates.answers
+    trials, known = candidates.trials, candidates.answers
     finalists = leaderboard.finalists(trials)
     networks = {t.title: _network(t.model) for t in finalists if t.label not in known}
     if reigning is not None and reigning.network is not None:
         networks[reigning.champion.title] = reigning.network
-    labels = split.labels[split.validation]
+    labels = split.validation_targets
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
     right = {name: answers.argmax(1) == labels for name, answers in logits.items()}
     return Contest(
         winner=winner.title,
-        comparisons=compare_all(right, labels, data.seed),
+        comparisons=compare_all(right, labels, split.seed),
         split_digest=split.digest,
         size=len(labels),
         chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
-        brightness=brightness(split.images[split.train]),
+        brightness=brightness(split.examples, split.train),
         champion=reigning.champion if reigning else None,
         is_champion=reigning.is_winner if reigning else False,
         not_compared=reigning.not_compared if reigning else "",
@@ -91,13 +89,12 @@ def tags(contest: Contest, winner: Trial) -> dict[str, str]:
 
 def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.NDArray[np.float32]]:
     """Logits (N, classes) of every network on the validation images."""
-    import torch
+    from pipeline_lib.training.loop import batches, predict_on_all_cores
 
-    from pipeline_lib.training.loop import predict_on_all_cores
-
-    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
-    found = {name: predict_on_all_cores(network, images) for name, network in networks.items()}
-    return {name: logits.numpy() for name, logits in found.items()}
+    return {
+        name: predict_on_all_cores(network, batches(split.examples, split.validation)).numpy()
+        for name, network in networks.items()
+    }
 
 
 def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:

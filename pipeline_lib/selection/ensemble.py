@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensembles
@@ -133,7 +133,7 @@ def _score(chances: Floats, labels: Labels) -> tuple[int, float]:
 
 
 def add_ensemble(
-    config: RunConfig, kept: Ensembles, trials: list[Trial], data: SearchData
+    config: RunConfig, kept: Ensembles, trials: list[Trial], split: Split
 ) -> Candidates:
     """The trials, the run's ensembles among them; one that was built before is not built again.
 
@@ -143,13 +143,13 @@ def add_ensemble(
         config: Says how many members there may be.
         kept: The run's ensembles so far.
         trials: What its engines conducted.
-        data: Whose split the trials were trained on.
+        split: What the trials were trained on.
     """
     budget, most = config.budget_seconds, config.ensemble
     most = min(most, max(2, int(budget / _SECONDS_A_MEMBER))) if most > 1 else 1
     size = min(_LIBRARY, max(most, int(budget / _SECONDS_A_MODEL)))
     models = library(trials, size)
-    answers = _build(kept, models, data, most) if most > 1 and len(models) > 1 else {}
+    answers = _build(kept, models, split, most) if most > 1 and len(models) > 1 else {}
     return Candidates([*trials, *kept.trials()], answers)
 
 
@@ -173,26 +173,25 @@ def _errors(trial: Trial) -> float:
     return 1 - (trial.val_accuracy or 0.0)
 
 
-def _build(kept: Ensembles, models: list[Trial], data: SearchData, most: int) -> dict[str, Answers]:
+def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dict[str, Answers]:
     """Select and save an ensemble of these models, where several are better than one.
 
     Returns logits (N, classes) on validation images by label, the ensemble's among them.
     """
     import numpy as np
-    import torch
     from scipy.special import softmax
 
     from pipeline_lib.models.ensemble import combine
     from pipeline_lib.models.saved import load_model
     from pipeline_lib.selection.calibration import fit_temperature
-    from pipeline_lib.training.loop import predict_on_all_cores
+    from pipeline_lib.training.loop import batches, predict_on_all_cores
 
-    began, split = time.time(), data.load()
-    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
-    labels = split.labels[split.validation]
+    began, labels = time.time(), split.validation_targets
     sources = [trial.model for trial in models if trial.model]
-    networks = map(load_model, sources)
-    logits = [predict_on_all_cores(network, images) for network in networks]  # each (N, classes)
+    logits = [
+        predict_on_all_cores(network, batches(split.examples, split.validation))  # (N, classes)
+        for network in map(load_model, sources)
+    ]
     answers = {trial.label: own.numpy() for trial, own in zip(models, logits, strict=True)}
     temperatures = [fit_temperature(own.numpy(), labels) for own in logits]
     scaled = zip(logits, temperatures, strict=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.outcome import Folded, Member
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensembles
@@ -31,7 +30,7 @@ Mixture = tuple[Member, ...]
 
 
 def compare_finalists(
-    config: RunConfig, kept: Ensembles, trials: list[Trial], data: SearchData, champion: str
+    config: RunConfig, kept: Ensembles, trials: list[Trial], split: Split, champion: str
 ) -> Folded:
     """Train the finalists' configurations again on each fold, and compare them in pairs.
 
@@ -42,7 +41,7 @@ def compare_finalists(
         config: Says how many folds, and with how many workers.
         kept: The run's ensembles.
         trials: All of the run.
-        data: What they were trained on.
+        split: What they were trained on.
         champion: What sentences call the champion that they would have to beat; empty without one.
     """
     folds = config.validation_folds
@@ -56,7 +55,7 @@ def compare_finalists(
     chosen = [by_label[label] for label in dict.fromkeys(e.label for m in fit.values() for e in m)]
     _say_the_cost(config, chosen)
     place = kept.directory.parent
-    accuracies, failed = _accuracies(config, place, data, fit, chosen)
+    accuracies, failed = _accuracies(config, place, split, fit, chosen)
     left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
     return Folded(compare_on_folds(accuracies), tuple(left_out))
 
@@ -89,7 +88,7 @@ def _say_the_cost(config: RunConfig, trials: list[Trial]) -> None:
 def _accuracies(
     config: RunConfig,
     place: Path,
-    data: SearchData,
+    split: Split,
     mixtures: Mapping[str, Mixture],
     trials: list[Trial],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
@@ -97,7 +96,7 @@ def _accuracies(
     count = config.validation_folds
     accuracies: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=place, prefix="folds-") as aside:
-        folds = [(Path(aside, f"{n}"), replace(data, fold=(n, count))) for n in range(count)]
+        folds = [(Path(aside, f"{n}"), split.fold(n, count)) for n in range(count)]
         again = [
             Again(
                 trial.label,
@@ -114,11 +113,11 @@ def _accuracies(
     return accuracies, failed
 
 
-def _job(config: RunConfig, trial: Trial, fold: SearchData, directory: Path) -> TrialJob:
+def _job(config: RunConfig, trial: Trial, fold: Split, directory: Path) -> TrialJob:
     from pipeline_lib.search.driver import trial_seed
 
     return TrialJob(
-        data=fold,
+        split=fold,
         configuration=trial.configuration,
         seed=trial_seed(config.drawn_seed, trial.number),
         directory=directory,
@@ -127,17 +126,16 @@ def _job(config: RunConfig, trial: Trial, fold: SearchData, directory: Path) -> 
     )
 
 
-def _accuracy(mixture: Mixture, fold: SearchData, directory: Path) -> float:
-    import torch
-
+def _accuracy(mixture: Mixture, fold: Split, directory: Path) -> float:
     from pipeline_lib.models.ensemble import combine
     from pipeline_lib.models.saved import load_model
-    from pipeline_lib.training.loop import predict_on_all_cores
+    from pipeline_lib.training.loop import batches, predict_on_all_cores
 
-    split = fold.load()
-    images = torch.from_numpy(split.images[split.validation])  # (N, C, H, W) uint8
     networks = (load_model(directory / member.label) for member in mixture)
-    logits = [predict_on_all_cores(network, images) for network in networks]
+    logits = [
+        predict_on_all_cores(network, batches(fold.examples, fold.validation))
+        for network in networks
+    ]
     shares = ([member.weight for member in mixture], [member.temperature for member in mixture])
     answers = combine(logits, *shares).argmax(1).numpy()
-    return float((answers == split.labels[split.validation]).mean())
+    return float((answers == fold.validation_targets).mean())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline_lib.data.decode import check, decode, unlike
-from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.home import Home
 
 
@@ -22,7 +21,7 @@ class Answer:
 
 
 def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
-    """Classify picture files; `model` is a `models:/…` address or the name of a data set.
+    """Classify picture files; `model` is a `models:/…` address or a problem's name.
 
     Every file is looked at before the model is loaded, so that a bad one costs nothing.
 
@@ -36,7 +35,7 @@ def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
 
     from pipeline_lib.registry.versions import load_champion, model_name
 
-    address = f"models:/{model_name(model)}@champion" if model in CATALOGUE else model
+    address = f"models:/{model_name(model)}@champion" if ":" not in model else model
     classifier = load_champion(home, address)
     pictures = [decode(path, classifier.shape) for path in paths]
     images = torch.stack([torch.from_numpy(each.pixels) for each in pictures])  # (B, C, H, W)

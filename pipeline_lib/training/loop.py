@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,40 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.store import Split
+from pipeline_lib.data.examples import Examples
+from pipeline_lib.data.splits import Indices, Split
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.models.convnet import Normalise
 from pipeline_lib.models.saved import build_model
 from pipeline_lib.training.device import Device
 from pipeline_lib.training.emphasis import Emphasis
 from pipeline_lib.training.memory import keep_pages
+from pipeline_lib.training.resident import resident
 from pipeline_lib.training.schedule import one_cycle
 from pipeline_lib.training.transforms import augment
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 EVALUATION_BATCH = 250  # whose activations still fit a cache
 _STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
+_STATISTICS_VALUES = 2**23  # pixels and channels: large images would take gigabytes as floats
 _CURVE_POINTS = 20  # at most, about: evaluating after each of sixty epochs would take a fifteenth
 
 CPU = Device()
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The two parts of a split as tensors. Images (N, C, H, W) uint8, labels (N,) int64."""
-
-    images: Tensor  # all of them, on the CPU shared between processes; `train` picks
-    labels: Tensor
-    train: Tensor  # (N_train,) indices
-    val_images: Tensor
-    val_labels: Tensor
-
-    @classmethod
-    def of(cls, split: Split, kind: str = "cpu") -> TrainingData:
-        """View the split's arrays as tensors; on the CPU only the validation part is copied."""
-        arrays = (split.images, split.labels, split.train, split.validation)
-        images, labels, train, validation = (torch.from_numpy(a).to(kind) for a in arrays)
-        return cls(images, labels, train, images[validation], labels[validation])
 
 
 def use_one_thread() -> None:
@@ -68,15 +53,18 @@ class Training:
         self,
         configuration: Configuration,
         architecture: dict[str, Any],
-        data: TrainingData,
+        split: Split,
         seed: int,
         check: Callable[[], None] = lambda: None,
         device: Device = CPU,
     ) -> None:
-        """`check` is called before every batch and may raise; `data` are on the `device`."""
+        """`check` is called before every batch and may raise."""
         self.configuration = dict(configuration)
         self.device = device
-        self.data = data
+        self.split = split
+        self.examples = resident(split.examples, device.kind)
+        self._train = torch.from_numpy(split.train).to(device.kind)  # (N_train,) rows
+        self._val_targets = torch.from_numpy(split.validation_targets).to(device.kind)
         self.seed = seed
         self._architecture = architecture
         self._check = check
@@ -87,15 +75,21 @@ class Training:
     def _start(self) -> None:
         torch.manual_seed(self.seed)
         self.generator = torch.Generator(self.device.kind).manual_seed(self.seed)
-        self.emphasis = Emphasis(len(self.data.train), self.generator)
+        self.emphasis = Emphasis(len(self._train), self.generator)
         self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
         self.model.to(self.device.kind)
         for module in self.model.modules():
             if isinstance(module, Normalise):
-                every = max(1, len(self.data.train) // _STATISTICS_IMAGES)
-                module.set_from(self.data.images[self.data.train[::every]])
+                module.set_from(self._typical())
         self.optimizer = make_optimizer(self.model, self.configuration)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+
+    def _typical(self) -> Tensor:
+        """Training images (B, C, H, W) at even distances, of which statistics are taken."""
+        values = math.prod(self.split.problem.inputs.shape)
+        most = min(_STATISTICS_IMAGES, max(1, _STATISTICS_VALUES // values))
+        images, _ = self.examples.batch(self._train[:: max(1, len(self._train) // most)])
+        return images
 
     def fit(self, samples: int, seconds: float | None = None) -> Rung:
         """Train on so many samples (> 0) and evaluate on the validation part.
@@ -114,7 +108,7 @@ class Training:
             self._start()
         curve: list[Epoch] = []
         seen, loss_sum = 0, torch.zeros((), device=self.device.kind)
-        mark = interval = max(len(self.data.train), samples // _CURVE_POINTS)
+        mark = interval = max(len(self._train), samples // _CURVE_POINTS)
         for which in self._batches(samples):  # (B,)
             self._check()
             spent = (time.perf_counter() - began) / seconds if seconds else 0.0
@@ -157,8 +151,7 @@ class Training:
 
     def _pick(self, which: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) uint8 and labels (B,) at these places (B,) in the training part."""
-        picked = self.data.train[which]
-        return self.data.images.index_select(0, picked), self.data.labels[picked]
+        return self.examples.batch(self._train[which])
 
     def _batches(self, samples: int) -> Iterator[Tensor]:
         """Places (B,) in the training part, pass by pass, until so many samples were given."""
@@ -180,26 +173,33 @@ class Training:
     @torch.inference_mode()
     def evaluate(self) -> float:
         """Accuracy on the validation part, in [0, 1]."""
-        logits = predict(self.model, self.data.val_images)
-        hits = int((logits.argmax(1) == self.data.val_labels).sum())
-        return hits / len(self.data.val_labels)
+        logits = predict(self.model, batches(self.examples, self.split.validation))
+        hits = int((logits.argmax(1) == self._val_targets).sum())
+        return hits / len(self._val_targets)
 
 
-def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (N, classes) of raw images (N, C, H, W), in evaluation mode."""
+def batches(examples: Examples, rows: Indices) -> Iterator[Tensor]:
+    """Raw inputs (B, C, H, W) of these rows, as many at a time as an evaluation takes."""
+    for at in range(0, len(rows), EVALUATION_BATCH):
+        inputs, _ = examples.batch(rows[at : at + EVALUATION_BATCH])
+        yield inputs
+
+
+def predict(model: nn.Module, images: Iterable[Tensor]) -> Tensor:
+    """Logits (N, classes) of batches of raw images (B, C, H, W), in evaluation mode."""
     was_training = model.training
     model.eval()
-    logits = [_answer(model, batch) for batch in images.split(EVALUATION_BATCH)]
+    logits = [_answer(model, batch) for batch in images]
     model.train(was_training)
     return torch.cat(logits)
 
 
-def predict_on_all_cores(model: nn.Module, images: Tensor) -> Tensor:
+def predict_on_all_cores(model: nn.Module, images: Iterable[Tensor]) -> Tensor:
     """What `predict` returns, for a process that has the machine to itself."""
-    return torch.cat(list(answers(model, images.split(EVALUATION_BATCH))))
+    return torch.cat(list(answers(model, images)))
 
 
-def answers(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+def answers(model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
     """Logits (B, classes) of batches (B, C, H, W) in their order; each core takes the next batch.
 
     torch's own threads wait for each other, spinning, at the end of every operation: beside other
@@ -207,14 +207,14 @@ def answers(model: nn.Module, batches: Iterable[Tensor]) -> Iterator[Tensor]:
 
     Args:
         model: Raw images to logits, in evaluation mode.
-        batches: Taken a few at a time.
+        images: Taken a few batches at a time.
     """
     cores, before = available_cores(), torch.get_num_threads()
     asked: deque[Future[Tensor]] = deque()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(cores) as threads:
-            for batch in batches:
+            for batch in images:
                 asked.append(threads.submit(_answer, model, batch))
                 if len(asked) > 2 * cores:
                     yield asked.popleft().result()

@@ -32,7 +32,7 @@ from pipeline_lib.training.memory import limit_memory
 from pipeline_lib.trial import Configuration, Epoch, Rung
 
 if TYPE_CHECKING:  # numpy would keep the forkserver from starting
-    from pipeline_lib.data.store import SearchData
+    from pipeline_lib.data.splits import Split
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["pipeline_lib.training.preload"])
@@ -48,7 +48,7 @@ _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a 
 class TrialJob:
     """What a worker needs to train one configuration."""
 
-    data: SearchData
+    split: Split
     configuration: Configuration
     seed: int
     directory: Path  # where the weights of the last rung are kept
@@ -226,7 +226,7 @@ def _end_with_parent() -> None:
 
 def _train(connection: Connection, job: TrialJob, device: Device) -> None:
     from pipeline_lib.models import saved as models
-    from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
+    from pipeline_lib.training.loop import Training, use_one_thread
 
     use_one_thread()
 
@@ -234,9 +234,9 @@ def _train(connection: Connection, job: TrialJob, device: Device) -> None:
         if connection.poll():  # The parent says nothing during a rung: this is its end.
             raise _ParentGone
 
-    architecture = models.design(job.configuration, job.data.shape, len(job.data.classes))
-    data = TrainingData.of(job.data.load(), device.kind)
-    training = Training(job.configuration, architecture, data, job.seed, check, device)
+    problem = job.split.problem
+    architecture = models.design(job.configuration, problem.inputs.shape, len(problem.target))
+    training = Training(job.configuration, architecture, job.split, job.seed, check, device)
     size = Size(models.parameter_count(training.model), models.multiply_adds(architecture))
     while True:
         rung = training.fit(**json.loads(connection.recv_bytes()))

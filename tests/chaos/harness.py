@@ -35,7 +35,7 @@ from promises import Broken, Promises  # noqa: E402
 from small_mnist import prepare_small  # noqa: E402
 
 from flows.prefect_server import LocalServer  # noqa: E402
-from pipeline_lib.data.store import prepare  # noqa: E402
+from pipeline_lib.data.source import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 
 _END_SECONDS = 600.0  # a run that lost a process must have ended by then; long, for a busy machine

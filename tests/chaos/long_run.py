@@ -29,7 +29,7 @@ from processes import MARK, end, family, kind_of  # noqa: E402
 from small_mnist import prepare_small, small_dataset  # noqa: E402
 
 from flows.prefect_server import LocalServer  # noqa: E402
-from pipeline_lib.data.store import prepare  # noqa: E402
+from pipeline_lib.data.source import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 
 _PAUSE_SECONDS = 2.0

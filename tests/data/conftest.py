@@ -11,7 +11,9 @@ import pytest
 from pipeline_lib.data.sources.catalogue import Dataset, idx_files
 from pipeline_lib.data.sources.idx import idx_header
 
-TRAIN, TEST, SIDE = 30, 10, 4
+pytest.register_assert_rewrite("source_contract")
+
+TRAIN, TEST, SIDE = 30, 10, 8
 
 
 def tiny_idx_bytes() -> list[bytes]:

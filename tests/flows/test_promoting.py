@@ -14,7 +14,7 @@ from small_mnist import prepare_small, small_dataset
 
 from flows.cli import main
 from pipeline_lib.data.sources import catalogue
-from pipeline_lib.data.store import PreparedData
+from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import champion, promote
@@ -27,7 +27,7 @@ BEST, WORSE, ELSEWHERE = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
-def house(mnist: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(mnist: Catalogued, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The champion, version 1; one that is far worse; and one that was chosen on another split."""
     root = tmp_path_factory.mktemp("promoting")
     home = Home(root / "home")

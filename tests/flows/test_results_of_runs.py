@@ -165,8 +165,8 @@ def test_a_run_leaves_a_log_of_how_it_went(finished_home, outcome):
 
 class TestInPython:
     def test_it_answers_for_arrays(self, outcome, mnist):
-        split = mnist.search_data(0, 0.1).load()
-        images, labels = split.images[:300], split.labels[:300]
+        examples = mnist.examples()
+        images, labels = examples.images[:300], examples.targets[:300]
         chances = outcome.predict_proba(images)
         assert chances.shape == (300, len(outcome.classes))
         assert np.allclose(chances.sum(1), 1, atol=1e-5)
@@ -181,8 +181,8 @@ class TestInPython:
         from pipeline_lib.models.saved import load_model
         from pipeline_lib.training.loop import predict
 
-        images = np.array(mnist.search_data(0, 0.1).load().images[:20])
-        logits = predict(load_model(outcome.winner.model), torch.from_numpy(images))
+        images = np.array(mnist.examples().images[:20])
+        logits = predict(load_model(outcome.winner.model), [torch.from_numpy(images)])
         wanted = (logits / outcome.test.calibration.temperature).softmax(1)
         assert outcome.test.calibration.temperature != 1
         assert np.allclose(outcome.predict_proba(images), wanted.numpy(), atol=1e-5)

@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 import numpy as np
 import pytest
 import torch
+from small_network import small_network
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
@@ -18,15 +19,7 @@ from pipeline_lib.registry.promotion import promote
 from pipeline_lib.registry.versions import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
 
-ARCHITECTURE = {
-    "kind": "book",
-    "shape": [1, 12, 12],
-    "classes": 4,
-    "conv_depths": [4],
-    "conv_dropout": 0.1,
-    "fc_sizes": [8],
-    "fc_dropouts": [0.1],
-}
+ARCHITECTURE = small_network(4)
 CLASSES = ["ant", "bee", "cat", "dog"]
 
 

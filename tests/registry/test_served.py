@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_network import small_network
 
 from flows import cli
 from pipeline_lib.errors import ModelError
@@ -31,15 +32,7 @@ from pipeline_lib.tracking import Recorder, open_store
 from pipeline_lib.training.loop import predict
 
 CLASSES = ["ant", "bee", "cat", "dog"]
-ONE = {
-    "kind": "book",
-    "shape": [1, 12, 12],
-    "classes": 4,
-    "conv_depths": [4],
-    "conv_dropout": 0.0,
-    "fc_sizes": [8],
-    "fc_dropouts": [0.0],
-}
+ONE = small_network(4, dropout=0.0)
 SEVERAL = {
     "kind": KIND,
     "shape": ONE["shape"],
@@ -78,7 +71,7 @@ def images(count: int, seed: int) -> np.ndarray:
 
 
 def logits_of(directory: Path, pixels: np.ndarray) -> np.ndarray:
-    return predict(load_model(directory), torch.from_numpy(pixels)).numpy()
+    return predict(load_model(directory), [torch.from_numpy(pixels)]).numpy()
 
 
 def drawn_labels(logits: np.ndarray, seed: int) -> np.ndarray:

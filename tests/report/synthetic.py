@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 from pipeline_lib.config import RunConfig
+from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.evaluation.final_test import summarise
 from pipeline_lib.report import ReportData, Section, Table
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
@@ -52,7 +53,7 @@ def report_data(trials: int = 500, **changes: object) -> ReportData:
     made.append(final)
     data = ReportData(
         name="mnist-20261124-0200",
-        title="MNIST, handwritten digits",
+        problem=CATALOGUE["mnist"].problem("0" * 64),
         config=RunConfig(budget_seconds=3600, trials=trials, workers=2),
         verdict="optuna trial 300 wins on mnist with 99.61% test accuracy (95% CI 99.47% "
         "to 99.71%, 10,000 images, test-set evaluation 2); 99.65% validation accuracy, 111,701 "

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
+from in_memory import validation_logits
 
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.models.saved import load_model
 from pipeline_lib.search.engine import Engine, SearchRequest
-from pipeline_lib.training.loop import predict
 from pipeline_lib.trial import Trial, TrialState
 
 _SEARCH = """
@@ -66,6 +65,12 @@ def family() -> set[psutil.Process]:
     return {child for child in found if child.status() != psutil.STATUS_ZOMBIE}
 
 
+def of_problem(split: Split, **changes: str) -> Split:
+    """The same examples, of another problem."""
+    problem = replace(split.problem, **changes)
+    return replace(split, source=replace(split.source, problem=problem))
+
+
 def searching(trials: list[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.stage == "search"]
 
@@ -91,18 +96,18 @@ class EngineContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def data(cls, tiny_data: SearchData) -> SearchData:
+    def data(cls, tiny_data: Split) -> Split:
         return tiny_data
 
     @pytest.fixture(scope="class")
     @classmethod
-    def make_request(cls, space: str, data: SearchData):
+    def make_request(cls, space: str, data: Split):
         """Requests that differ from the contract's usual one in what is given."""
 
         def make(directory: Path, **changes) -> SearchRequest:
             usual = SearchRequest(
                 study="contract",
-                data=data,
+                split=data,
                 space=space,
                 deadline=time.monotonic() + cls.budget_seconds,
                 budget_seconds=cls.budget_seconds,
@@ -176,13 +181,12 @@ class EngineContract:
 
     def test_a_kept_network_reproduces_the_recorded_accuracy(self, searched):
         """Also of pruned trials: the accuracy of the highest rung is that of the weights kept."""
-        split = searched.request.data.load()
-        images = torch.from_numpy(split.images[split.validation])
-        labels = torch.from_numpy(split.labels[split.validation])
+        split = searched.request.split
+        labels = split.validation_targets
         for trial in searched.trials:
             if trial.state == TrialState.FAILED:
                 continue
-            predicted = predict(load_model(trial.model), images).argmax(1)
+            predicted = validation_logits(load_model(trial.model), split).argmax(1).numpy()
             accuracy = int((predicted == labels).sum()) / len(labels)
             assert accuracy == pytest.approx(trial.val_accuracy, abs=1e-6)
 
@@ -209,13 +213,13 @@ class EngineContract:
         elif field == "seed":
             other = replace(request, seed=request.seed + 1)
         else:
-            changes = {
-                "dataset": {"dataset": "kmnist"},
-                "digest": {"digest": "0" * 64},
-                "validation_share": {"validation_share": 0.3},
-                "split seed": {"seed": request.data.seed + 1},
+            split = request.split
+            other = {
+                "dataset": replace(request, split=of_problem(split, name="kmnist")),
+                "digest": replace(request, split=of_problem(split, digest="0" * 64)),
+                "validation_share": replace(request, split=replace(split, share=0.3)),
+                "split seed": replace(request, split=replace(split, seed=split.seed + 1)),
             }[field]
-            other = replace(request, data=replace(request.data, **changes))
         engine.check(request)
         with pytest.raises(ConfigurationError):
             engine.check(other)

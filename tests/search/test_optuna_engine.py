@@ -12,7 +12,7 @@ from dataclasses import replace
 import optuna
 import psutil
 import pytest
-from contract import EngineContract, run_search, searching
+from contract import EngineContract, of_problem, run_search, searching
 
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.families.spaces import book, default, priors
@@ -391,7 +391,7 @@ def test_the_refusal_names_the_field_and_both_values(request_in, field, refuse):
     other = {
         "space": replace(request_in, space="default"),
         "seed": replace(request_in, seed=9),
-        "digest": replace(request_in, data=replace(request_in.data, digest="abc")),
+        "digest": replace(request_in, split=of_problem(request_in.split, digest="abc")),
     }[field]
     check_study(request_in)
     with pytest.raises(ConfigurationError) as caught:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from in_memory import validation_logits
 
 from pipeline_lib.data.decode import brightness
-from pipeline_lib.data.store import PreparedData, SearchData
+from pipeline_lib.data.source import Source
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, design, load_model, save_model
 from pipeline_lib.outcome import Champion, Contest
@@ -20,7 +22,6 @@ from pipeline_lib.selection.comparison import chosen_from, decide, hold, tags
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.statistics import ALPHA, Comparison, bootstrap_interval, mcnemar, paired_counts
 from pipeline_lib.tracking import Recorder
-from pipeline_lib.training.loop import TrainingData, predict
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 ARCHITECTURE = design(
@@ -220,20 +221,19 @@ def own_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def a_trial(directory: Path, engine: str, number: int, seed: int, data: SearchData) -> Trial:
+def a_trial(directory: Path, engine: str, number: int, seed: int, data: Split) -> Trial:
     """A network with chance weights, and the accuracy that it has on validation images."""
     torch.manual_seed(seed)
     save_model(build_model(ARCHITECTURE), ARCHITECTURE, directory)
-    held_out = TrainingData.of(data.load())
-    answers = predict(load_model(directory), held_out.val_images).argmax(1)
-    accuracy = float((answers == held_out.val_labels).float().mean())
+    answers = validation_logits(load_model(directory), data).argmax(1).numpy()
+    accuracy = float((answers == data.validation_targets).mean())
     return Trial(
         "s", engine, number, TrialState.COMPLETE, {}, (Rung(1, accuracy, 1.0),), model=directory
     )
 
 
 def test_engines_and_the_champion_meet_on_the_same_images(
-    home: Home, small_mnist: PreparedData, small_data: SearchData, tmp_path: Path
+    home: Home, small_mnist: Source, small_data: Split, tmp_path: Path
 ) -> None:
     recorder = Recorder.open(home, "mnist", "first", {})
     trials = [
@@ -259,16 +259,20 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     assert {only.a, only.b} == {top.title for top in tops}
     accuracies = sorted((top.val_accuracy or 0.0 for top in tops), reverse=True)
     assert only.difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-6)
-    split = small_data.load()
-    typical = brightness(split.images[split.train])
+    typical = brightness(small_data.examples, small_data.train)
     assert alone.brightness == typical
-    assert alone.split_digest == small_data.load().digest
+    assert alone.split_digest == small_data.digest
 
     assert winner.model is not None
     version = register(
         home,
         Candidate(
-            winner.model, "mnist", small_data.classes, recorder.run_id, {}, tags(alone, winner)
+            winner.model,
+            "mnist",
+            small_data.problem.target.names,
+            recorder.run_id,
+            {},
+            tags(alone, winner),
         ),
     )
     assert promote_over(home, "mnist", version, None, "there was no champion yet")
@@ -285,7 +289,7 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     same = next(c for c in met.comparisons if {c.a, c.b} == {winner.title, f"champion v{version}"})
     assert (same.difference, same.interval, same.p) == (0.0, (0.0, 0.0), 1.0)
 
-    elsewhere = small_mnist.search_data(seed=1, validation_share=0.2)
+    elsewhere = replace(small_data, seed=1)
     apart = meet(run_id_of_tonight(), rival, elsewhere)
     assert apart.champion is not None
     assert apart.against_champion is None

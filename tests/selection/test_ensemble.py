@@ -12,9 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from in_memory import validation_logits
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.data.store import PreparedData, SearchData
+from pipeline_lib.data.sources.catalogued import Catalogued
+from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models.ensemble import combine
@@ -49,7 +51,7 @@ from pipeline_lib.selection.ensemble import (
 )
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
-from pipeline_lib.training.loop import TrainingData, predict
+from pipeline_lib.training.loop import predict
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
 CONVNET = design(
@@ -194,14 +196,13 @@ def test_the_mixture_is_the_weighted_mean_of_scaled_probabilities(seed, times):
     assert torch.allclose(mixed.softmax(1).double(), wanted, atol=1e-5)
 
 
-def a_trial(directory: Path, engine: str, number: int, data: SearchData) -> Trial:
+def a_trial(directory: Path, engine: str, number: int, data: Split) -> Trial:
     """A network with chance weights, and the accuracy that it has on validation images."""
     torch.manual_seed(100 * number + len(engine))
     architecture = PERCEPTRON if engine == "autopytorch" else CONVNET
     save_model(build_model(architecture), architecture, directory)
-    held_out = TrainingData.of(data.load())
-    logits = predict(load_model(directory), held_out.val_images).numpy()
-    accuracy = accuracy_of(logits, held_out.val_labels.numpy())
+    logits = validation_logits(load_model(directory), data).numpy()
+    accuracy = accuracy_of(logits, data.validation_targets)
     rungs = (Rung(100, accuracy, 1.0),)
     sizes = {"parameters": 1000 + number, "multiply_adds": 2000}
     return Trial("s", engine, number, TrialState.COMPLETE, {}, rungs, model=directory, **sizes)
@@ -242,16 +243,15 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
 
     assert ensemble.members[-1].joined == pytest.approx(trial.val_accuracy)
 
-    held_out = TrainingData.of(small_data.load())
-    logits = predict(load_model(trial.model), held_out.val_images)
-    alone = [predict(load_model(each.model), held_out.val_images) for each in members]
+    logits = validation_logits(load_model(trial.model), small_data)
+    alone = [validation_logits(load_model(each.model), small_data) for each in members]
     temperatures = [m.temperature for m in ensemble.members]
     assert torch.equal(logits, combine(alone, list(trial.configuration.values()), temperatures))
-    labels = held_out.val_labels.numpy()
+    labels = small_data.validation_targets
     fitted = [fit_temperature(own.numpy(), labels) for own in alone]
     assert temperatures == pytest.approx(fitted)
     assert np.array_equal(candidates.answers[trial.label], logits.numpy())
-    assert trial.val_accuracy == accuracy_of(logits.numpy(), held_out.val_labels.numpy())
+    assert trial.val_accuracy == accuracy_of(logits.numpy(), labels)
 
 
 def test_where_a_run_has_four_finals_it_is_their_mean(run, trials, small_data):
@@ -280,9 +280,9 @@ def test_members_of_both_engines_make_one_model(run, trials, small_data, tmp_pat
     (kept,) = run.ensembles.stored()
     assert kept == replace(ensemble, trial=replace(ensemble.trial, model=kept.trial.model))
     network = load_model(kept.trial.model)
-    images = TrainingData.of(small_data.load()).val_images[:50]
-    alone = [predict(load_model(trial.model), images) for trial in chosen]
-    assert torch.equal(predict(network, images), combine(alone, *shares))
+    images, _ = small_data.examples.batch(small_data.validation[:50])
+    alone = [predict(load_model(trial.model), [images]) for trial in chosen]
+    assert torch.equal(predict(network, [images]), combine(alone, *shares))
     assert torch.allclose(network(images), network(images.float()))
     save_model(network, json.loads((kept.trial.model / ARCHITECTURE).read_text()), tmp_path / "2")
     assert (tmp_path / "2" / WEIGHTS).read_bytes() == (kept.trial.model / WEIGHTS).read_bytes()
@@ -370,7 +370,7 @@ CONFIG = RunConfig(engine="optuna", budget_seconds=300, name="first", ensemble=2
 
 
 @pytest.fixture(scope="module")
-def home(mnist: PreparedData, test_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def home(mnist: Catalogued, test_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("ensemble") / "home")
     home.root.mkdir()
     home.data.symlink_to(test_home.data)
@@ -414,8 +414,8 @@ class TestInARun:
     def test_mlflow_serves_it(self, home, outcome, small_data):
         import mlflow.pyfunc
 
-        images = TrainingData.of(small_data.load()).val_images[:20]
-        logits = predict(load_model(outcome.winner.model), images)
+        images, _ = small_data.examples.batch(small_data.validation[:20])
+        logits = predict(load_model(outcome.winner.model), [images])
         temperature = outcome.findings.contest.temperature
         assert temperature != 1
         wanted = (logits / temperature).softmax(1)

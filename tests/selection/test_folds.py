@@ -46,9 +46,9 @@ def test_other_seeds_give_other_folds():
 
 
 def test_a_fold_is_held_out_of_the_training_images(small_data):
-    parts = [replace(small_data, fold=(number, 4)).load() for number in range(4)]
+    parts = [small_data.fold(number, 4) for number in range(4)]
     held_out = np.concatenate([part.validation for part in parts])
-    assert sorted(held_out) == list(range(len(parts[0].labels)))
+    assert sorted(held_out) == list(range(len(small_data.examples)))
     for part in parts:
         assert sorted([*part.train, *part.validation]) == sorted(held_out)
     assert len({part.digest for part in parts}) == 4

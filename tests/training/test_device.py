@@ -11,7 +11,7 @@ from test_training import CONVNET, outcome, weights
 from pipeline_lib.models.saved import design
 from pipeline_lib.training import workers
 from pipeline_lib.training.device import Device, choose, half_pays
-from pipeline_lib.training.loop import Training, TrainingData, use_one_thread
+from pipeline_lib.training.loop import Training, batches, use_one_thread
 
 EPOCHS = 6
 
@@ -19,13 +19,12 @@ EPOCHS = 6
 @pytest.fixture(scope="module")
 def split(small_data):
     use_one_thread()
-    return small_data.load()
+    return small_data
 
 
 def trained(split, device):
-    data = TrainingData.of(split, device.kind)
-    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), data, 1, device=device)
-    return training, training.fit(EPOCHS * len(data.train))
+    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), split, 1, device=device)
+    return training, training.fit(EPOCHS * len(split.train))
 
 
 @pytest.mark.slow
@@ -37,7 +36,8 @@ def test_bfloat16_learns_as_well_and_leaves_a_model_in_float32(split):
     assert weights(half).isfinite().all()
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
     with torch.inference_mode():
-        assert half.model(half.data.val_images[:2]).dtype == torch.float32
+        images = next(batches(split.examples, split.validation))
+        assert half.model(images).dtype == torch.float32
 
 
 @pytest.mark.slow

@@ -1,18 +1,20 @@
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from in_memory import in_memory, with_images
 from torch import nn
 
-from pipeline_lib.errors import TrialFailure
+from pipeline_lib.data.examples import MappedExamples
+from pipeline_lib.data.splits import Split
+from pipeline_lib.errors import DataError, TrialFailure
 from pipeline_lib.models.saved import design
 from pipeline_lib.training.loop import (
     Training,
-    TrainingData,
+    batches,
     make_optimizer,
     predict,
     predict_on_all_cores,
@@ -51,7 +53,12 @@ BOOK = {
 @pytest.fixture(scope="module")
 def data(small_data):
     use_one_thread()
-    return TrainingData.of(small_data.load())
+    return small_data
+
+
+def first_images(data, count):
+    """The first so many, in the batches of an evaluation."""
+    return [*batches(data.examples, np.arange(count))]
 
 
 def training(data, configuration=CONVNET, seed=1, **changes):
@@ -191,10 +198,11 @@ def test_a_rung_sees_just_so_many_samples(data, samples):
 
 
 def test_the_first_epochs_are_every_training_image_once_and_no_validation_image(data):
-    run = training(replace(data, labels=torch.arange(len(data.labels))))
+    run = training(data)
+    run.examples = MappedExamples(data.examples.images, np.arange(len(data.examples)))
     seen = torch.cat([run._pick(which)[1] for which in run._batches(2 * len(data.train))])
     for epoch in seen.split(len(data.train)):
-        assert torch.equal(epoch.sort().values, data.train.sort().values)
+        assert np.array_equal(epoch.sort().values.numpy(), data.train)
     first, second = seen.split(len(data.train))
     assert not torch.equal(first, second)
 
@@ -202,13 +210,15 @@ def test_the_first_epochs_are_every_training_image_once_and_no_validation_image(
 def test_images_come_with_their_own_labels(data):
     run = training(data)
     images, labels = run._pick(next(run._batches(100)))
-    for image, label in zip(images, labels, strict=True):
-        matches = (data.images == image).flatten(1).all(1)
-        assert label in data.labels[matches]
+    for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+        matches = (data.examples.images == image).all((1, 2, 3))
+        assert label in data.examples.targets[matches]
 
 
 def test_validation_images_never_touch_the_weights(data):
-    dark = replace(data, val_images=torch.zeros_like(data.val_images))
+    images = data.examples.images.copy()
+    images[data.validation] = 0
+    dark = with_images(data, images)
     seen, unseen = training(data), training(dark)
     seen.fit(700)
     unseen.fit(700)
@@ -216,11 +226,9 @@ def test_validation_images_never_touch_the_weights(data):
 
 
 def test_pixels_of_validation_images_are_not_in_the_statistics(data):
-    images = data.images.clone()
-    held_out = torch.ones(len(images), dtype=torch.bool)
-    held_out[data.train] = False
-    images[held_out] = 255
-    one, other = training(data), training(replace(data, images=images))
+    images = data.examples.images.copy()
+    images[data.validation] = 255
+    one, other = training(data), training(with_images(data, images))
     assert torch.equal(one.model.normalise.mean, other.model.normalise.mean)
     assert one.model.normalise.mean > 0
 
@@ -235,19 +243,19 @@ def test_evaluation_is_in_evaluation_mode_and_changes_nothing(data):
     assert run.model.training
     assert torch.equal(before, weights(run))
     run.model.eval()
-    logits = predict(run.model, data.val_images)
+    logits = predict(run.model, batches(data.examples, data.validation))
     assert not run.model.training
-    hits = int((logits.argmax(1) == data.val_labels).sum())
-    assert first == hits / len(data.val_labels)
+    hits = int((logits.argmax(1).numpy() == data.validation_targets).sum())
+    assert first == hits / len(data.validation)
 
 
 def test_predictions_do_not_depend_on_the_batch_they_come_in(data):
     run = training(data)
     run.fit(700)
-    many = data.images[:600]
+    many = first_images(data, 600)
     together = predict(run.model, many)
     assert together.shape == (600, 10)
-    torch.testing.assert_close(together[599:], predict(run.model, many[599:]))
+    torch.testing.assert_close(together[599:], predict(run.model, [many[-1][-1:]]))
     assert not together.requires_grad
 
 
@@ -265,7 +273,7 @@ class Watched(torch.nn.Module):
 
 def test_all_cores_answer_as_one_does_and_none_waits_for_another_within_an_operation(data):
     torch.set_num_threads(3)
-    model, many = Watched(), data.images[:700]
+    model, many = Watched(), first_images(data, 700)
     found = predict_on_all_cores(model, many)
     assert torch.equal(found, predict(Watched(), many))
     assert not found.requires_grad
@@ -295,16 +303,21 @@ def test_a_check_that_raises_ends_the_training_at_the_next_batch(data):
     assert len(calls) == 2
 
 
-def test_training_needs_no_test_set(small_mnist, small_data, tmp_path):
-    """What a search gets names two files; the training runs where nothing else exists."""
-    copies = {}
-    for kind in ("images", "labels"):
-        copies[kind] = tmp_path / f"{kind}.npy"
-        copies[kind].write_bytes(getattr(small_data, kind).read_bytes())
-    alone = replace(small_data, **copies)
-    run = training(TrainingData.of(alone.load()))
-    assert 0 <= run.fit(200).val_accuracy <= 1
-    assert "sealed" not in repr(small_data)
+def test_training_needs_no_test_set(tiny_data):
+    """There is none beside the examples that it is given."""
+    with pytest.raises(DataError):
+        tiny_data.source.test_set.unseal()
+    assert 0 <= training(tiny_data).fit(200).val_accuracy <= 1
+
+
+def test_the_statistics_of_large_pictures_are_those_of_fewer(data):
+    """All of two thousand would be gigabytes as floats; of small ones, none is left out."""
+    every = len(data.train) // 2000 or 1
+    assert len(training(data)._typical()) == -(-len(data.train) // every)
+    images = np.zeros((400, 3, 160, 160), np.uint8)
+    large = Split(in_memory(images, np.arange(400) % 10), seed=0, share=0.1)
+    run = Training(CONVNET, design(CONVNET, (3, 160, 160), 10), large, 0)
+    assert run._typical().numel() <= 2 * 2**23
 
 
 def test_use_one_thread():
@@ -313,8 +326,7 @@ def test_use_one_thread():
 
 
 def test_a_slow_machine_hurries_the_schedule_and_ends_annealed(small_data):
-    data = TrainingData.of(small_data.load())
-    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), data, 0)
+    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), small_data, 0)
     rung = training.fit(10_000_000, seconds=1.0)
     assert 0 < rung.samples < 10_000_000
     assert rung.curve[-1].samples == rung.samples

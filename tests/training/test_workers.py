@@ -186,10 +186,10 @@ def test_a_training_that_fails_says_why_in_one_line(job, start, changes, reason)
 
 
 def test_data_that_is_gone_is_a_reason(job, start, tmp_path):
-    gone = replace(job.data, images=tmp_path / "gone.npy")
-    worker = start(replace(job, data=gone))
+    gone = replace(job.split, source=replace(job.split.source, directory=tmp_path / "gone"))
+    worker = start(replace(job, split=gone))
     worker.request(100)
-    with pytest.raises(TrialFailure, match=r"gone\.npy"):
+    with pytest.raises(TrialFailure, match=r"gone/search/train_images\.npy"):
         worker.receive()
 
 

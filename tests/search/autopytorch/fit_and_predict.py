@@ -1,8 +1,8 @@
 """Run in Auto-PyTorch's environment: fit pipelines, predict with Auto-PyTorch's own code, export.
 
-Standard input: {"directory", "rows" (.npy of raw pictures), "counts": {name: rows to predict},
-"choices": {name: {hyperparameter: value}}}. For each name: DIRECTORY/NAME.npy with the
-probabilities, DIRECTORY/NAME/ with the export.
+Standard input: {"directory", "problem" and "source" of the data, "rows" (.npy of raw pictures),
+"counts": {name: rows to predict}, "choices": {name: {hyperparameter: value}}}. For each name:
+DIRECTORY/NAME.npy with the probabilities, DIRECTORY/NAME/ with the export.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.search.autopytorch import (
-    compat,
-    components,
-    evaluation,
-)
+from pipeline_lib.search.autopytorch import compat
 
 compat.prepare()
 
@@ -32,6 +28,10 @@ from autoPyTorch.utils.pipeline import (  # noqa: E402
 )
 from ConfigSpace.util import deactivate_inactive_hyperparameters  # noqa: E402
 
+from pipeline_lib.data.problem import Problem  # noqa: E402
+from pipeline_lib.data.source import reopen  # noqa: E402
+from pipeline_lib.home import Home  # noqa: E402
+from pipeline_lib.search.autopytorch import components, evaluation  # noqa: E402
 from pipeline_lib.search.autopytorch.job import Job  # noqa: E402
 from pipeline_lib.search.autopytorch.search import _options  # noqa: E402
 
@@ -54,7 +54,7 @@ def main() -> None:
     backend = evaluation.MappedBackend(
         Job(
             directory=directory,
-            shape=rows.shape[1:],
+            source=reopen(Problem.from_json(job["problem"]), job["source"], Home(directory)),
             seed=0,
             deadline=time.monotonic() + 3600,
             grace_seconds=60,

@@ -31,7 +31,7 @@ class TestAutoPytorchEngine(EngineContract):
         return AutoPytorchEngine(engine_home)
 
     def test_every_trial_says_its_epochs(self, searched):
-        images = len(searched.request.data.load().train)
+        images = len(searched.request.split.train)
         for trial in searched.trials:
             assert trial.rungs[0].samples == int(trial.notes["epochs"]) * images
             assert len(trial.rungs[0].curve) == int(trial.notes["epochs"])

@@ -25,7 +25,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from pipeline_lib.data.store import PreparedData, SearchData
+from pipeline_lib.data.sources.catalogued import Catalogued
+from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.models.exported import build, multiply_adds
 from pipeline_lib.models.exported_steps import build_step
@@ -121,21 +122,19 @@ def test_what_has_no_counterpart_is_named() -> None:
 @pytest.fixture(scope="module")
 def exports(
     engine_home: Home,
-    small_data: SearchData,
-    mnist: PreparedData,
+    small_data: Split,
+    mnist: Catalogued,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Pipelines of every backbone, fitted, predicted by Auto-PyTorch itself, and exported."""
     directory = tmp_path_factory.mktemp("exports")
-    split = small_data.load()
-    np.save(directory / "features.npy", split.images.reshape(len(split.images), -1).astype("f4"))
-    np.save(directory / "labels.npy", split.labels)
-    np.save(directory / "train.npy", split.train)
-    np.save(directory / "validation.npy", split.validation)
-    pictures = np.load(mnist.directory / "search" / "train_images.npy", mmap_mode="r")
-    np.save(directory / "rows.npy", pictures[-10_000:])
+    np.save(directory / "train.npy", small_data.train)
+    np.save(directory / "validation.npy", small_data.validation)
+    np.save(directory / "rows.npy", mnist.examples().images[-10_000:])
     job = {
         "directory": str(directory),
+        "problem": small_data.problem.as_json(),
+        "source": small_data.source.as_json(engine_home),
         "rows": str(directory / "rows.npy"),
         "choices": CHOICES,
         "counts": COUNTS,
