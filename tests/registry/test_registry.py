@@ -15,7 +15,8 @@ from small_network import small_network
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, save_model
-from pipeline_lib.registry.promotion import promote
+from pipeline_lib.registry.champions import reigns
+from pipeline_lib.registry.promotion import promote, registered_names
 from pipeline_lib.registry.versions import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
 
@@ -58,6 +59,16 @@ def registered(home: Home, recorder: Recorder, directory: Path, seed: int = 0) -
     )
     promote(home, "insects", version, "in a test")
     return network
+
+
+def test_every_champion_is_listed_whatever_its_data_are_called(
+    home: Home, recorder: Recorder, tmp_path: Path
+) -> None:
+    """None of the names in the catalogue is among them."""
+    registered(home, recorder, tmp_path / "any")
+    assert registered_names(home) == ["insects"]
+    assert [reign.model for reign in reigns(home, None)] == ["automl-insects"]
+    assert registered_names(Home(tmp_path / "empty")) == []
 
 
 def test_the_champion_is_the_version_promoted_last(
