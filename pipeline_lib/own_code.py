@@ -1,0 +1,149 @@
+"""A Python file of the user's: looked into without running it, loaded by path, its errors named."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import user_path
+
+
+@dataclass(frozen=True)
+class Own:
+    """A name in a Python file, as `file.py:name` on the command line."""
+
+    field: str  # of the configuration that it was given to; errors name it
+    path: Path  # absolute
+    name: str
+
+    @classmethod
+    def parse(cls, field: str, address: str) -> Own | None:
+        """The name that an address is of; None where it is not of the form `file.py:name`."""
+        file, colon, name = address.rpartition(":")
+        if not (colon and file.endswith(".py") and name.isidentifier()):
+            return None
+        return cls(field, user_path(field, file), name)
+
+    @property
+    def address(self) -> str:
+        """The address with the whole path, which leads to the same file from every directory."""
+        return f"{self.path}:{self.name}"
+
+    @property
+    def title(self) -> str:
+        """`file.py:name` without the folder."""
+        return f"{self.path.name}:{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+        return hashlib.sha256(self._source().encode()).hexdigest()
+
+    def constants(self) -> dict[str, Any]:
+        """Values of the statements `name.attribute = constant`, read without running the file.
+
+        Raises:
+            ConfigurationError: The file cannot be read, is no Python, or does not have the name.
+        """
+        with self.explained():
+            tree = ast.parse(self._source(), str(self.path))
+        if self.name not in set(_bound(tree)):
+            problem = f"{self.path} defines no {self.name} at its top level"
+            raise ConfigurationError(self.field, problem, remedy="name a function of that file")
+        found: dict[str, Any] = {}
+        for node in tree.body:
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+                continue
+            for target in node.targets:
+                if isinstance(target, ast.Attribute) and ast.unparse(target.value) == self.name:
+                    found[target.attr] = node.value.value
+        return found
+
+    def load(self) -> Any:
+        """What has the name, after the file was run once in this process.
+
+        Raises:
+            ConfigurationError: The file cannot be read or raises; says in which line.
+        """
+        module_name = f"automl_own_{self.digest}"
+        if module_name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(module_name, self.path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module_name] = module  # dataclasses of the file look for it
+            try:
+                with self.explained():
+                    spec.loader.exec_module(module)
+            except ConfigurationError:
+                del sys.modules[module_name]
+                raise
+        return getattr(sys.modules[module_name], self.name)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn whatever the file raises into one line with the file and its line.
+
+        Raises:
+            ConfigurationError: Something was raised.
+        """
+        try:
+            yield
+        except ConfigurationError:
+            raise
+        except (Exception, SystemExit) as error:
+            kind, said = type(error).__name__, str(error).splitlines()[:1]
+            problem = f"{self.path}, line {self._line(error)}: {': '.join([kind, *said])}"
+            raise ConfigurationError(self.field, problem) from error
+
+    def _line(self, error: BaseException) -> int:
+        """The last line of the file that led to an error; where it begins, if none did."""
+        if isinstance(error, SyntaxError) and error.filename == str(self.path):
+            return error.lineno or 1
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
+        return next((line for line in reversed(lines) if line), self.line)
+
+    @property
+    def line(self) -> int:
+        """Where the name is defined, from 1."""
+        for node in ast.parse(self._source()).body:
+            if self.name in _names(node):
+                return node.lineno
+        return 1
+
+    def _source(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            problem = f"file cannot be read ({reason})"
+            raise ConfigurationError(self.field, problem, value=str(self.path)) from error
+
+
+def _bound(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        yield from _names(node)
+
+
+def _names(node: ast.stmt) -> list[str]:
+    """Names that a statement at the top level binds."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
+    if isinstance(node, ast.Assign):
+        return [each.id for each in node.targets if isinstance(each, ast.Name)]
+    return []
