@@ -55,7 +55,7 @@ def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
             {
                 "engine": engine,
                 "trial": trial.number,
-                "val_accuracy": trial.val_accuracy,
+                "val_accuracy": trial.accuracy,
                 "test_accuracy": test.accuracy,
                 "test_interval": list(test.interval),
                 "parameters": trial.parameters,

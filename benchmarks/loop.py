@@ -49,7 +49,7 @@ def measure(bench: Bench, size: Size) -> Result:
             climb = Climb({**_NETWORK, "batch_size": batch}, (samples,), seed)
             rung = replay(split, [climb], workers=1).rungs[0]
             runs.append({"loop": "ours", "batch": batch, "seed": seed})
-            runs[-1] |= {"seconds": rung.seconds, "accuracy": rung.val_accuracy}
+            runs[-1] |= {"seconds": rung.seconds, "accuracy": rung.value}
     return {"samples": samples, "network": _NETWORK, "runs": runs, "arms": _arms(runs)}
 
 

@@ -79,9 +79,10 @@ def _case(home: Home, data: Source, name: str, config: RunConfig) -> dict[str, A
     candidates = add_ensemble(config, run.ensembles, found, split)
     folded = None
     if config.validation_folds > 1:
-        folded = asdict(compare_finalists(config, run.ensembles, candidates.trials, split, ""))[
-            "comparisons"
-        ]
+        compared = compare_finalists(config, run.ensembles, candidates.trials, split, "")
+        folded = [asdict(pair) for pair in compared.comparisons]
+        for pair in folded:
+            pair.pop("metric", None)  # revisions before have accuracy alone
     return {"trials": [_trial(trial) for trial in candidates.trials], "folds": folded}
 
 
@@ -92,7 +93,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "stage": trial.stage,
         "state": str(trial.state),
         "configuration": dict(trial.configuration),
-        "rungs": [[rung.samples, rung.val_accuracy] for rung in trial.rungs],
+        "rungs": [[rung.samples, rung.value] for rung in trial.rungs],
         "parameters": trial.parameters,
         "final": trial.notes.get("final"),
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights else None,

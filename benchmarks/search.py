@@ -77,7 +77,7 @@ def _search(bench: Bench, strategy: Strategy, size: Size, seed: int) -> dict[str
     began = time.monotonic()
 
     def listen(trial: Trial) -> None:
-        best = max(trial.val_accuracy or 0.0, curve[-1][1] if curve else 0.0)
+        best = max(trial.value or 0.0, curve[-1][1] if curve else 0.0)
         curve.append([time.monotonic() - began, best])
 
     with tempfile.TemporaryDirectory() as directory, _as(strategy, size):

@@ -28,7 +28,7 @@ def measure(bench: Bench, size: Size) -> Result:
     drawn = random_configurations(size.configurations, seed=1)
     climbs = [replace(climb, samples=(_ENDLESS,), seconds=size.seconds) for climb in drawn]
     rungs = replay(bench.split, climbs, available_cores()).rungs
-    reached = [rung.val_accuracy for rung in rungs]
+    reached = [rung.value for rung in rungs]
     return {"accuracies": reached, "validation": spread(reached)}
 
 

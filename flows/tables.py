@@ -23,7 +23,7 @@ def print_runs(home: Home) -> None:
             run.name,
             run.dataset or "–",
             run.state,
-            _percent(run.best),
+            run.best or "–",
             f"v{run.champion}" if run.champion else "–",
         )
         for run in listed
@@ -60,8 +60,8 @@ def print_champions(home: Home, dataset: str | None) -> None:
         (
             reign.model,
             f"v{reign.version}",
-            _percent(reign.validation),
-            _percent(reign.test),
+            reign.validation or "–",
+            reign.test or "–",
             reign.run,
             reign.since,
             reign.by,
@@ -70,7 +70,3 @@ def print_champions(home: Home, dataset: str | None) -> None:
     ]
     head = ("model", "version", "validation", "test", "run", "since (UTC)", "by")
     Page(sys.stdout).table(head, rows, numeric=("validation", "test"))
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.2%}"

@@ -28,6 +28,8 @@ def _message(run: FlowRun, state: State[Any]) -> Message:
         name=run.parameters.get("name") or run.name,  # the worker knows the first name only
         state=state.type.value.lower().replace("cancelling", "cancelled"),
         verdict=found.get("verdict", ""),
+        metric=winner.get("metric", ""),
+        value=winner.get("value"),
         test_accuracy=winner.get("test_accuracy"),
         reason="" if state.is_completed() else _reason(state),
         report=discreet(found.get("report", "")),

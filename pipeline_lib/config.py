@@ -22,8 +22,10 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.data.sources.catalogue import CATALOGUE, find
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
+from pipeline_lib.metrics import ACCURACY, METRICS
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, plain_name
+from pipeline_lib.own_code import Own
 from pipeline_lib.search.autopytorch import spaces as autopytorch_spaces
 
 Sampler = Literal["tpe", "cmaes", "random"]
@@ -57,6 +59,11 @@ class RunConfig(BaseModel):
         0,
         description="Seed of the split into training and validation images; models are compared "
         "with a champion of the same split only.",
+    )
+    metric: Annotated[str, Option("What is best", metavar="NAME|file.py:function")] = Field(
+        ACCURACY.name,
+        description=f"What the best model is best by, on validation: {', '.join(METRICS)}, or a "
+        "function of a Python file, (labels or probabilities, targets) to a number.",
     )
     engine: Annotated[str, SEARCH] = Field(
         "all",
@@ -99,7 +106,7 @@ class RunConfig(BaseModel):
     warm_start: Annotated[tuple[str, ...], Option("Search", metavar="RUN,…")] = Field(
         (),
         description="Runs whose best configurations are tried first; 'past': the latest of the "
-        "same data, split and search space.",
+        "same data, split, search space and metric.",
     )
     first_rung: Annotated[Annotated[int, Field(ge=1)] | None, Option("Search", metavar="N")] = (
         Field(None, description="Training samples at Optuna's lowest rung; by default 10,000.")
@@ -182,6 +189,13 @@ class RunConfig(BaseModel):
     def _known_dataset(cls, value: str) -> str:
         find(value)
         return value
+
+    @field_validator("metric")
+    @classmethod
+    def _address_or_name(cls, value: str) -> str:
+        """A user's file by its whole path; whether it is there is asked when a run begins."""
+        own = Own.parse("metric", value)
+        return own.address if own else choice("metric", value, [*METRICS])
 
     @field_validator("data_root")
     @classmethod

@@ -35,16 +35,19 @@ class Metric:
     digest: str = ""  # SHA-256 of its file
 
     @property
+    def heading(self) -> str:
+        """The title at the start of a line."""
+        return self.title if self.address else self.title[:1].upper() + self.title[1:]
+
+    @property
     def key(self) -> str:
         """The name with the characters that MLflow allows in names of metrics and tags."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
 
     @property
-    def identity(self) -> str | None:
-        """What every run of a study has in common; None for accuracy, as in studies before."""
-        if self.digest:
-            return f"{self.name}, SHA-256 {self.digest[:12]}"
-        return None if self == ACCURACY else self.name
+    def identity(self) -> str:
+        """What every run of a study has in common: the name, and what a user's file says."""
+        return f"{self.name}, SHA-256 {self.digest[:12]}" if self.digest else self.name
 
     def score(self, answers: Answers, targets: Targets) -> float:
         """The value of answers (N, classes) for the targets (N,).
@@ -94,6 +97,10 @@ class Metric:
         if self.is_share:
             return f"{value:.2%}"
         return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.4g}"
+
+    def phrase(self, value: float) -> str:
+        """The value with the metric's title: `0.0831 log loss`; of an accuracy, the value alone."""
+        return self.text(value) if self == ACCURACY else f"{self.text(value)} {self.title}"
 
     def check(self, classes: int) -> None:
         """Call the user's function once, so that its mistakes end a run before its search.
@@ -149,6 +156,11 @@ def find(name: str) -> Metric:
         problem = f"{own.title}.perfect must be a number"
         raise ConfigurationError(_FIELD, problem, value=fields["perfect"])
     return Metric(own.title, own.title, **fields, address=own.address, digest=own.digest)
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of a name in a record, to write its values: a user's file may be gone."""
+    return METRICS.get(name, Metric(name, name))
 
 
 def probabilities(logits: Answers) -> Answers:

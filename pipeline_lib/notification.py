@@ -31,6 +31,8 @@ class Message:
     name: str
     state: str  # completed, failed, crashed or cancelled
     verdict: str = ""  # one sentence
+    metric: str = ""  # what the winner is best by
+    value: float | None = None  # of that metric, on validation
     test_accuracy: float | None = None  # in [0, 1]
     reason: str = ""  # why it did not complete
     report: str = ""  # where the report is: a file

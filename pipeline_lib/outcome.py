@@ -12,7 +12,7 @@ from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import Trial
 
 _NOT_NEW = (
-    "The folds hold the validation images by which these models were chosen, so the accuracies are "
+    "The folds hold the validation images by which these models were chosen, so the values are "
     "optimistic and part of a difference may be that of the choice: folds show whether one "
     "configuration trains to a better model than another on these images, not how well it does "
     "on new ones"
@@ -26,7 +26,7 @@ class Member:
     label: str  # of its trial
     title: str
     weight: float  # in (0, 1]
-    alone: float  # its own validation accuracy, in [0, 1]
+    alone: float  # its own value on validation
     joined: float  # that of the ensemble with it, before the next joins
     temperature: float = 1.0  # > 0, divides its logits; older records have none
 
@@ -40,14 +40,24 @@ class Ensemble:
 
     def sentence(self) -> str:
         """What each member adds, in a line."""
-        first, *others = (f"{m.title} ({m.weight:.0%}) {m.joined:.2%}" for m in self.members)
-        return f"{self.trial.val_accuracy:.2%} on validation: {', with '.join([first, *others])}"
+        text = self.trial.metric.text
+        first, *others = (f"{m.title} ({m.weight:.0%}) {text(m.joined)}" for m in self.members)
+        return f"{self.trial.text} on validation: {', with '.join([first, *others])}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for the summary of a run."""
         members = [asdict(member) for member in self.members]
-        accuracy = self.trial.val_accuracy
-        return {"val_accuracy": accuracy, "members": members, "sentence": self.sentence()}
+        return {**validation(self.trial), "members": members, "sentence": self.sentence()}
+
+
+def validation(trial: Trial) -> dict[str, Any]:
+    """What a trial is worth on validation, as JSON values: its metric's value, and accuracy."""
+    return {
+        "metric": trial.metric.name,
+        "value": trial.value,
+        "text": trial.text,
+        "val_accuracy": trial.accuracy,
+    }
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Contest:
     comparisons: tuple[Comparison, ...]
     split_digest: str
     size: int  # validation images
-    chosen_from: int  # models the winner was chosen from by validation accuracy
+    chosen_from: int  # models the winner was chosen from by their values on validation
     temperature: float  # that calibrates the winner, fitted on the same images
     brightness: tuple[float, float]  # of nearly all training images
     champion: Champion | None  # before this run; None where there was none
@@ -113,7 +123,10 @@ class Contest:
 
     def as_json(self) -> list[dict[str, Any]]:
         """The comparisons as plain values."""
-        return [asdict(c) | {"sentence": c.sentence()} for c in self.comparisons]
+        return [
+            asdict(c) | {"metric": c.metric.name, "sentence": c.sentence()}
+            for c in self.comparisons
+        ]
 
 
 @dataclass(frozen=True)

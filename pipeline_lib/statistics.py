@@ -8,31 +8,68 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from pipeline_lib.formats import p_value
+from pipeline_lib.metrics import ACCURACY, Metric, probabilities
+from pipeline_lib.resampling import (
+    ALPHA,
+    bootstrap,
+    bootstrap_interval,
+    paired_counts,
+    percentiles,
+    permutation_test,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Right = npt.NDArray[np.bool_]
-    Labels = npt.NDArray[np.int64]
-    Counts = npt.NDArray[np.int64]
+    from pipeline_lib.metric_formulas import Answers
 
-ALPHA = 0.05
+    Labels = npt.NDArray[np.int64]
+
 POWER = 0.8
-RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Units:
+    """How differences of a metric are written: in points of a share, else as they are."""
+
+    metric: Metric
+
+    def text(self, difference: float, sign: str = "") -> str:
+        """`0.62`, of points where the metric is a share."""
+        scaled = 100 * difference if self.metric.is_share else difference
+        digits = 2 if self.metric.is_share else 4
+        return f"{scaled:{sign}.{digits}f}"
+
+    def amount(self, difference: float, sign: str = "") -> str:
+        """`0.62 points`."""
+        return f"{self.text(difference, sign)} {self.name}"
+
+    @property
+    def name(self) -> str:
+        """What stands after a difference."""
+        if self.metric == ACCURACY:
+            return "points"
+        return f"{'points of' if self.metric.is_share else 'in'} {self.metric.title}"
+
+    def interval(self, ends: tuple[float, float]) -> str:
+        """A 95 % interval."""
+        low, high = map(self.text, ends)
+        return f"95% CI {low}–{high}" if ends[0] >= 0 else f"95% CI {low} to {high}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same images. `a` is right at least as often as `b`."""
+    """Two models on the same images. `a` is at least as good as `b`."""
 
     a: str
     b: str
-    difference: float  # accuracy of a minus accuracy of b
+    difference: float  # by which a is better than b, ≥ 0
     interval: tuple[float, float]  # 95 %, of the difference
-    p: float  # exact McNemar test, two-sided
+    p: float  # two-sided: exact McNemar test of accuracies, else permutation test
     adjusted_p: float  # for all pairs compared together
     detectable: float  # a true difference that is shown in 80 of 100 such comparisons
+    metric: Metric = ACCURACY
 
     @property
     def shown(self) -> bool:
@@ -41,67 +78,99 @@ class Comparison:
 
     def sentence(self) -> str:
         """What the numbers say, in words; the p-value is the adjusted one."""
-        low, high = (100 * end for end in self.interval)
-        between = f"{low:.2f}–{high:.2f}" if low >= 0 else f"{low:.2f} to {high:.2f}"
-        found = f"95% CI {between}, {p_value(self.adjusted_p)}"
+        units = Units(self.metric)
+        found = f"{units.interval(self.interval)}, {p_value(self.adjusted_p)}"
         if self.shown:
             better = f"{self.a[:1].upper()}{self.a[1:]} is significantly better than {self.b}"
-            return f"{better} by {100 * self.difference:.2f} points, {found}"
+            return f"{better} by {units.amount(self.difference)}, {found}"
         return (
             f"No significant difference between {self.a} and {self.b} "
-            f"({100 * self.difference:+.2f} points, {found}); "
-            f"minimum detectable difference {100 * self.detectable:.2f} points"
+            f"({units.amount(self.difference, '+')}, {found}); "
+            f"minimum detectable difference {units.amount(self.detectable)}"
         )
 
 
-def compare_all(right: Mapping[str, Right], labels: Labels, seed: int) -> tuple[Comparison, ...]:
-    """Every pair of models, Holm's correction over all pairs.
+@dataclass(frozen=True)
+class Paired:
+    """The answers of several models to the same images, and how they are compared in pairs."""
 
-    Args:
-        right: By model, whether it was right on each image, (N,).
-        labels: True classes (N,), the strata of the resampling.
-        seed: Of the resampling.
-    """
-    pairs = list(combinations(right, 2))
-    apart = [compare_pair(a, b, right, labels, seed, ALPHA / len(pairs)) for a, b in pairs]
-    adjusted = holm([comparison.p for comparison in apart])
-    return tuple(replace(c, adjusted_p=p) for c, p in zip(apart, adjusted, strict=True))
+    answers: Mapping[str, Answers]  # logits (N, classes) by model
+    targets: Labels  # (N,), the strata of the resampling
+    metric: Metric = ACCURACY
+    seed: int = 0  # of the resampling
+    tries: int = 1  # a p-value times so many must still be small: see `selection.comparison`
 
+    def all_pairs(self) -> tuple[Comparison, ...]:
+        """Every pair of models, Holm's correction over all pairs."""
+        pairs = list(combinations(self.answers, 2))
+        apart = [self.pair(a, b, ALPHA / len(pairs)) for a, b in pairs]
+        adjusted = holm([comparison.p for comparison in apart])
+        return tuple(replace(c, adjusted_p=p) for c, p in zip(apart, adjusted, strict=True))
 
-def compare_pair(
-    a: str, b: str, right: Mapping[str, Right], labels: Labels, seed: int, alpha: float = ALPHA
-) -> Comparison:
-    """Two of the models, uncorrected; `alpha` is the level that `detectable` is meant for."""
-    import numpy as np
+    def pair(self, a: str, b: str, alpha: float = ALPHA) -> Comparison:
+        """Two of the models, uncorrected; `alpha` is the level that `detectable` is meant for."""
+        return (self._accuracies if self.metric == ACCURACY else self._scores)(a, b, alpha)
 
-    if right[a].sum() < right[b].sum():
-        a, b = b, a
-    table = paired_counts(right[a], right[b], labels)
-    only_a, only_b = int(table[:, 1].sum()), int(table[:, 2].sum())
-    size = len(labels)
-    p = mcnemar(only_a, only_b)
-    return Comparison(
-        a=a,
-        b=b,
-        difference=(only_a - only_b) / size,
-        interval=bootstrap_interval(table, np.random.default_rng(seed)),
-        p=p,
-        adjusted_p=p,
-        detectable=detectable_difference(size, (only_a + only_b) / size, alpha),
-    )
+    def _accuracies(self, a: str, b: str, alpha: float) -> Comparison:
+        import numpy as np
+
+        right = {name: self.answers[name].argmax(1) == self.targets for name in (a, b)}
+        if right[a].sum() < right[b].sum():
+            a, b = b, a
+        table = paired_counts(right[a], right[b], self.targets)
+        only_a, only_b = int(table[:, 1].sum()), int(table[:, 2].sum())
+        size = len(self.targets)
+        p = mcnemar(only_a, only_b)
+        return Comparison(
+            a=a,
+            b=b,
+            difference=(only_a - only_b) / size,
+            interval=bootstrap_interval(table, np.random.default_rng(self.seed)),
+            p=p,
+            adjusted_p=p,
+            detectable=detectable_difference(size, (only_a + only_b) / size, alpha),
+        )
+
+    def _scores(self, a: str, b: str, alpha: float) -> Comparison:
+        """By resampling; what is detectable by the normal approximation to its spread."""
+        import numpy as np
+        from scipy.stats import norm
+
+        metric, generator = self.metric, np.random.default_rng(self.seed)
+        given = {name: probabilities(self.answers[name]) for name in (a, b)}
+        values = {name: metric.score(each, self.targets) for name, each in given.items()}
+        if metric.gain(values[b], values[a]) < 0:
+            a, b = b, a
+        pair = (given[a], given[b])
+        better, worse = bootstrap(metric, pair, self.targets, generator)
+        gains = better - worse if metric.direction == "maximize" else worse - better
+        strictest = min(alpha, ALPHA / self.tries)
+        p = permutation_test(metric, pair, self.targets, generator, strictest)
+        reach = float(norm.isf(alpha / 2) + norm.ppf(POWER))
+        return Comparison(
+            a=a,
+            b=b,
+            difference=metric.gain(values[b], values[a]),
+            interval=percentiles(gains),
+            p=p,
+            adjusted_p=p,
+            detectable=reach * float(np.std(gains)),
+            metric=metric,
+        )
 
 
 @dataclass(frozen=True)
 class FoldComparison:
-    """Two models, each trained anew on the same folds. `a` is at least as accurate on average."""
+    """Two models, each trained anew on the same folds. `a` is at least as good on average."""
 
     a: str
     b: str
-    differences: tuple[float, ...]  # by fold: accuracy of a minus accuracy of b
+    differences: tuple[float, ...]  # by fold: by which a is better than b
     interval: tuple[float, float]  # 95 %, of the mean difference
     p: float  # corrected resampled t-test, two-sided
     adjusted_p: float  # for all pairs compared together
     detectable: float  # a true difference that is shown in 80 of 100 such comparisons
+    metric: Metric = ACCURACY
 
     @property
     def difference(self) -> float:
@@ -110,27 +179,30 @@ class FoldComparison:
 
     def sentence(self) -> str:
         """What the folds say, in words; the p-value is the adjusted one."""
-        low, high = (100 * end for end in self.interval)
-        by_fold = ", ".join(f"{100 * each:+.2f}" for each in self.differences)
+        units = Units(self.metric)
+        low, high = map(units.text, self.interval)
+        by_fold = ", ".join(units.text(each, "+") for each in self.differences)
         found = (
-            f"{100 * self.difference:+.2f} points on average ({by_fold}), corrected resampled "
-            f"t-test: 95% CI {low:.2f} to {high:.2f}, {p_value(self.adjusted_p)}"
+            f"{units.amount(self.difference, '+')} on average ({by_fold}), corrected "
+            f"resampled t-test: 95% CI {low} to {high}, {p_value(self.adjusted_p)}"
         )
-        seen = f"minimum detectable difference {100 * self.detectable:.2f} points"
+        seen = f"minimum detectable difference {units.amount(self.detectable)}"
         shown = self.adjusted_p < ALPHA and self.interval[0] > 0
         verb = "is significantly better than" if shown else "is not significantly better than"
         return f"On {len(self.differences)} folds {self.a} {verb} {self.b}: {found}; {seen}"
 
 
-def compare_on_folds(accuracies: Mapping[str, Sequence[float]]) -> tuple[FoldComparison, ...]:
-    """Every pair of models by their accuracies on the same folds, with Holm's correction."""
+def compare_on_folds(
+    values: Mapping[str, Sequence[float]], metric: Metric = ACCURACY
+) -> tuple[FoldComparison, ...]:
+    """Every pair of models by their values on the same folds, with Holm's correction."""
     apart = []
-    for a, b in combinations(accuracies, 2):
-        if sum(accuracies[a]) < sum(accuracies[b]):
+    for a, b in combinations(values, 2):
+        if metric.gain(sum(values[b]), sum(values[a])) < 0:
             a, b = b, a  # noqa: PLW2901  # in the order of the comparison
-        differences = tuple(x - y for x, y in zip(accuracies[a], accuracies[b], strict=True))
+        differences = tuple(metric.gain(y, x) for x, y in zip(values[a], values[b], strict=True))
         interval, p, detectable = corrected_t_test(differences)
-        apart.append(FoldComparison(a, b, differences, interval, p, p, detectable))
+        apart.append(FoldComparison(a, b, differences, interval, p, p, detectable, metric))
     adjusted = holm([comparison.p for comparison in apart])
     return tuple(replace(c, adjusted_p=p) for c, p in zip(apart, adjusted, strict=True))
 
@@ -159,15 +231,6 @@ def corrected_t_test(
     return interval, p, (reach + float(t.isf(1 - POWER, count - 1))) * error
 
 
-def paired_counts(right_a: Right, right_b: Right, labels: Labels) -> Counts:
-    """Images by class and outcome (classes, 4): both right, only a, only b, both wrong."""
-    import numpy as np
-
-    outcome = 2 * ~right_a + ~right_b  # 0 both, 1 only a, 2 only b, 3 none
-    classes = int(labels.max()) + 1
-    return np.bincount(labels * 4 + outcome, minlength=4 * classes).reshape(classes, 4)
-
-
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p-value of the exact test that a and b are right alone equally often.
 
@@ -189,29 +252,6 @@ def holm(p_values: list[float]) -> list[float]:
     raised = raw[order] * np.arange(len(raw), 0, -1)  # the smallest is one of all
     adjusted[order] = np.maximum.accumulate(raised).clip(max=1.0)
     return [float(p) for p in adjusted]
-
-
-def bootstrap_interval(
-    table: Counts, generator: np.random.Generator, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """95 % percentile interval of the accuracy difference (Efron & Tibshirani 1993, ch. 13).
-
-    Images are drawn anew within each class, both models' answers to an image together. All that
-    counts of a draw is how many images fell on each of the four outcomes: one multinomial number.
-
-    Args:
-        table: Images by class and outcome, as `paired_counts` gives them.
-        generator: Where the chance comes from.
-        resamples: How many draws.
-    """
-    import numpy as np
-
-    only_a_more = np.zeros(resamples)
-    for counts in table[table.sum(1) > 0]:
-        drawn = generator.multinomial(counts.sum(), counts / counts.sum(), resamples)  # (R, 4)
-        only_a_more += drawn[:, 1] - drawn[:, 2]
-    low, high = np.quantile(only_a_more / table.sum(), (ALPHA / 2, 1 - ALPHA / 2))
-    return float(low), float(high)
 
 
 def power(size: int, disagreement: float, difference: float, alpha: float = ALPHA) -> float:

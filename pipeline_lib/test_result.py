@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline_lib.metrics import ACCURACY, Metric
+
 
 @dataclass(frozen=True)
 class Bin:
@@ -66,6 +68,27 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """The value of a metric on the test set."""
+
+    metric: Metric
+    value: float
+    interval: tuple[float, float]  # 95 %, bootstrap within each class
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Scored:
+        """The value of which these are the fields."""
+        low, high = fields["interval"]
+        return cls(Metric(**fields["metric"]), fields["value"], (low, high))
+
+    @property
+    def interval_text(self) -> str:
+        """Its interval, for people."""
+        low, high = map(self.metric.text, self.interval)
+        return f"{low} to {high}"
+
+
+@dataclass(frozen=True)
 class TestResult:
     """What one reading of the test set says of one model."""
 
@@ -78,6 +101,7 @@ class TestResult:
     calibration: Calibration | None = None
     robustness: Mapping[str, float] = field(default_factory=dict)  # accuracy by perturbation
     mistakes: tuple[Mistake, ...] = ()  # the most confident ones, most confident first
+    scored: Scored | None = None  # of the run's metric, where that is not accuracy
 
     __test__ = False  # pytest: not a test
 
@@ -88,7 +112,7 @@ class TestResult:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> TestResult:
         """The result that `as_json` gave these values."""
-        calibration = fields["calibration"]
+        calibration, scored = fields["calibration"], fields.get("scored")  # older ones have none
         return cls(
             **{
                 **fields,
@@ -96,19 +120,53 @@ class TestResult:
                 "classes": tuple(ClassResult(**each) for each in fields["classes"]),
                 "confusion": tuple(tuple(row) for row in fields["confusion"]),
                 "calibration": calibration and Calibration.from_json(calibration),
+                "scored": scored and Scored.from_json(scored),
                 "mistakes": tuple(Mistake(**each) for each in fields["mistakes"]),
             }
         )
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What a registered model is tagged with."""
+        scored = {f"test_{self.scored.metric.key}": self.scored.value} if self.scored else {}
+        return {"test_accuracy": self.accuracy, **scored}
+
+    @property
+    def sentence(self) -> str:
+        """In words: `99.10% test accuracy (95% CI 98.90% to 99.30%)`, after another metric."""
+        return " and ".join(
+            f"{metric.text(value)} test {metric.title} (95% CI {interval})"
+            for metric, value, interval in self._valued
+        )
+
+    @property
+    def text(self) -> str:
+        """As `sentence`, where it is clear that it is of the test set."""
+        return ", ".join(
+            f"{metric.phrase(value)}  (95% CI {interval})"
+            for metric, value, interval in self._valued
+        )
+
+    @property
+    def _valued(self) -> list[tuple[Metric, float, str]]:
+        """Metric, value and interval: of the run's metric, and of accuracy last."""
+        low, high = map(ACCURACY.text, self.interval)
+        scored = self.scored
+        own = [(scored.metric, scored.value, scored.interval_text)] if scored else []
+        return [*own, (ACCURACY, self.accuracy, f"{low} to {high}")]
 
     def metrics(self) -> dict[str, float]:
         """The numbers to record of a run, by name."""
         low, high = self.interval
         found = {
-            "test_accuracy": self.accuracy,
+            **self.figures,
             "test_accuracy_low": low,
             "test_accuracy_high": high,
             "test_set_reading": float(self.reading),
         }
+        if self.scored is not None:
+            name = f"test_{self.scored.metric.key}"
+            found[f"{name}_low"], found[f"{name}_high"] = self.scored.interval
         if self.calibration is not None:
             found["test_calibration_error"] = self.calibration.error
             found["test_calibration_error_scaled"] = self.calibration.error_scaled

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
+from typing import Any
+
+from pipeline_lib.metrics import ACCURACY, Metric
 
 ENSEMBLE = "ensemble"
 """The engine of trials that are several models of their run together."""
@@ -55,11 +59,11 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.STOPPED, TrialState.
 
 @dataclass(frozen=True)
 class Epoch:
-    """One point of an accuracy curve inside a rung."""
+    """One point of a learning curve inside a rung."""
 
     samples: int  # seen since the rung began
     train_loss: float
-    val_accuracy: float  # in [0, 1]
+    value: float  # of the metric, on validation
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,36 @@ class Rung:
     """One complete training at one fidelity, with its own schedule."""
 
     samples: int  # the fidelity: training samples seen
-    val_accuracy: float  # in [0, 1]
+    value: float  # of the metric, on validation
     seconds: float
-    curve: tuple[Epoch, ...] = ()
+    curve: tuple[Epoch, ...]
+    regret: float  # of the value, >= 0 and smaller is better: what orders trials of any metric
+    scores: Mapping[str, float]  # on validation by name: the metric's, and accuracy always
+
+    @classmethod
+    def of(
+        cls,
+        metric: Metric,
+        samples: int,
+        scores: Mapping[str, float],
+        seconds: float,
+        curve: tuple[Epoch, ...] = (),
+    ) -> Rung:
+        """The rung that reached these scores."""
+        value = scores[metric.name]
+        return cls(samples, value, seconds, curve, metric.regret(value), dict(scores))
+
+    @classmethod
+    def thaw(cls, fields: Mapping[str, Any]) -> Rung:
+        """The rung of a record; older ones know accuracies alone."""
+        if "val_accuracy" not in fields:
+            return cls(**{**fields, "curve": tuple(Epoch(**each) for each in fields["curve"])})
+        curve = tuple(
+            Epoch(each["samples"], each["train_loss"], each["val_accuracy"])
+            for each in fields["curve"]
+        )
+        scores = {ACCURACY.name: fields["val_accuracy"]}
+        return cls.of(ACCURACY, fields["samples"], scores, fields["seconds"], curve)
 
 
 @dataclass(frozen=True)
@@ -90,11 +121,37 @@ class Trial:
     reason: str = ""  # why it is not complete
     model: Path | None = None  # directory holding architecture.json and weights.safetensors
     notes: Mapping[str, str] = field(default_factory=dict)  # what else its engine says of it
+    metric: Metric = ACCURACY  # of its values; kept with it, whatever becomes of a user's file
 
     @property
-    def val_accuracy(self) -> float | None:
-        """Validation accuracy at the highest rung reached, in [0, 1]."""
-        return self.rungs[-1].val_accuracy if self.rungs else None
+    def value(self) -> float | None:
+        """Of the metric, on validation at the highest rung reached; None without one."""
+        return self.rungs[-1].value if self.rungs else None
+
+    @property
+    def regret(self) -> float | None:
+        """How far the value is from perfect: what rules compare. None without a value."""
+        return self.rungs[-1].regret if self.rungs else None
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """By name, accuracy among them, at the highest rung reached; empty without one."""
+        return self.rungs[-1].scores if self.rungs else {}
+
+    @property
+    def text(self) -> str:
+        """The value for people; a dash without one."""
+        return "–" if self.value is None else self.metric.text(self.value)
+
+    @property
+    def phrase(self) -> str:
+        """The value where nothing else says of which metric; a dash without one."""
+        return "–" if self.value is None else self.metric.phrase(self.value)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Validation accuracy at the highest rung reached, in [0, 1], whatever the metric."""
+        return self.scores.get(ACCURACY.name)
 
     @property
     def label(self) -> str:
@@ -106,3 +163,21 @@ class Trial:
         """How sentences call it: `Optuna #41`, or `Ensemble` for a run's first."""
         name = TITLES.get(self.engine, self.engine)
         return name if self.engine == ENSEMBLE and not self.number else f"{name} #{self.number}"
+
+
+def by_regret(trial: Trial) -> float:
+    """Sorts the best first, and those without a value last."""
+    return inf if trial.regret is None else trial.regret
+
+
+def thaw(record: Mapping[str, Any], **known: Any) -> Trial:
+    """The trial of a record, also of an older one; `known` is what its storage knows beside it."""
+    fields = {**record, **known}
+    return Trial(
+        **{
+            **fields,
+            "rungs": tuple(map(Rung.thaw, fields.get("rungs", ()))),
+            "state": TrialState.recorded(fields["state"], fields.get("reason", "")),
+            "metric": Metric(**fields["metric"]) if "metric" in fields else ACCURACY,
+        }
+    )

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline_lib.formats import short
+from pipeline_lib.metrics import ACCURACY, metric_of
 from pipeline_lib.run.progress import SHOWN_LIVE, Progress, Snapshot
-from pipeline_lib.selection.leaderboard import SHOWN, outcomes, shown
+from pipeline_lib.selection.leaderboard import NUMERIC, outcomes, texts
 from pipeline_lib.trial import ENSEMBLE
 from tasks.text import JOINED, Page
 
@@ -82,7 +83,7 @@ def _facts(outcome: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if winner["engine"] == ENSEMBLE:
         who = f"ensemble of {len(winner['configuration'])} models"
     yield "Winner", f"{who}: {', '.join(chosen)}"
-    yield "Validation", f"{winner['val_accuracy']:.2%}"
+    yield "Validation", _validated(winner)
     yield "Test", _tested(outcome)
     why = outcome["promotion"]["why"]
     for comparison in outcome["comparisons"]:
@@ -103,14 +104,19 @@ def _tested(outcome: dict[str, Any]) -> str:
     winner = outcome["winner"]
     if winner["test_accuracy"] is None:
         return f"not opened: {outcome['untested']}"
-    low, high = winner["test_interval"]
-    return f"{winner['test_accuracy']:.2%}  (95% CI {low:.2%} to {high:.2%})"
+    return str(winner["test_text"])
+
+
+def _validated(winner: dict[str, Any]) -> str:
+    """Its value, and its accuracy where that is another."""
+    metric = metric_of(winner["metric"])
+    accuracy = "" if metric == ACCURACY else f", {ACCURACY.text(winner['val_accuracy'])} accuracy"
+    return f"{metric.phrase(winner['value'])}{accuracy}"
 
 
 def leaderboard_table(page: Page, frame: pd.DataFrame) -> None:
     """Write a leaderboard, numbers aligned."""
-    numeric = ("rank", "validation", "parameters", "seconds")
-    page.table(SHOWN, [[*row.values()] for row in shown(frame)], numeric)
+    page.table(*texts(frame), NUMERIC)
 
 
 class _LiveTable:
@@ -150,7 +156,7 @@ def _block(standing: Snapshot) -> Iterator[tuple[Text, RenderableType]]:
         yield Text(), Text(shown_rungs, style="dim")
     best = standing.incumbent
     if best is not None:
-        found = f"incumbent: trial {best.number}, {best.val_accuracy:.2%} validation accuracy"
+        found = f"incumbent: trial {best.number}, {best.text} validation {best.metric.title}"
         yield Text(), Text(found, style="bold green")
 
 

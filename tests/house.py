@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from in_memory import validation_logits
+from made import made_rung
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.source import Source
@@ -20,7 +21,7 @@ from pipeline_lib.run import finish
 from pipeline_lib.run.run import Run, begin
 from pipeline_lib.selection.ensemble import Candidates
 from pipeline_lib.tracking import open_store
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 ARCHITECTURE = design(
     {"multiply_adds": 2e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
@@ -39,9 +40,9 @@ def chance_networks(data: Source, directory: Path, count: int = 3) -> list[Trial
         save_model(build_model(ARCHITECTURE), ARCHITECTURE, place)
         answers = validation_logits(load_model(place), split).argmax(1).numpy()
         accuracy = float((answers == split.validation_targets).mean())
-        rungs = (Rung(100, accuracy, 1.0),)
+        rungs = (made_rung(100, accuracy, 1.0),)
         made.append(Trial("s", "optuna", seed, TrialState.COMPLETE, {}, rungs, 1, model=place))
-    return sorted(made, key=lambda trial: trial.val_accuracy or 0.0)
+    return sorted(made, key=lambda trial: trial.value or 0.0)
 
 
 @dataclass(frozen=True)

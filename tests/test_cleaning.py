@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from made import made_rung
 from test_tracking import a_trial
 
 from flows import cli
@@ -21,11 +22,11 @@ from pipeline_lib.run.gc import Policy, clean, losers
 from pipeline_lib.run.run import RUN, Run, search
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search.driver import OptunaEngine
-from pipeline_lib.trial import Rung, TrialState
+from pipeline_lib.trial import TrialState
 
 
 def scored(number, accuracy):
-    rungs = () if accuracy is None else (Rung(100, accuracy, 1.0),)
+    rungs = () if accuracy is None else (made_rung(100, accuracy, 1.0),)
     return a_trial(number, TrialState.COMPLETE, rungs=rungs)
 
 
@@ -51,7 +52,7 @@ def searched(tiny_data, tmp_path_factory):
             deadline = time.monotonic() + run.config.budget_seconds
             request = run.request(tiny_data, "optuna", 1, deadline)
             trials = search(OptunaEngine(), request, threading.Event(), record.trial)
-            best = max(trials, key=lambda trial: trial.val_accuracy)
+            best = max(trials, key=lambda trial: trial.value)
             record.flush()
             classes = tiny_data.problem.target.names
             candidate = Candidate(best.model, "mnist", classes, record.recorder.run_id, {})

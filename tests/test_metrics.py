@@ -153,7 +153,7 @@ def test_an_own_metric_is_a_function_of_a_file(tmp_path):
 def test_to_have_an_own_metric_runs_nothing_of_its_file(tmp_path):
     address = own(tmp_path, "import not_there\ndef score(labels, targets):\n    return 1\n")
     metric = find(address)
-    with pytest.raises(ConfigurationError, match="line 1.*not_there"):
+    with pytest.raises(ConfigurationError, match=r"line 1.*not_there"):
         metric.check(2)
 
 
@@ -181,7 +181,7 @@ def test_a_mistake_in_an_own_metric_is_one_line_with_file_and_line(tmp_path, sou
 
 
 def test_an_own_metric_whose_file_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="mine.py"):
+    with pytest.raises(ConfigurationError, match=r"mine\.py"):
         find(f"{tmp_path / 'mine.py'}:score")
 
 
@@ -189,5 +189,4 @@ def test_an_own_metric_is_known_by_what_its_file_says(tmp_path):
     before = find(own(tmp_path, RMS))
     assert find(own(tmp_path, RMS)).identity == before.identity
     assert find(own(tmp_path, RMS + "\n# changed\n")).identity != before.identity
-    assert ACCURACY.identity is None
     assert METRICS["kappa"].identity == "kappa"

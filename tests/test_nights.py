@@ -142,12 +142,12 @@ def test_five_nights_search_anew_and_keep_the_best(nights: tuple[Home, list[Nigh
         assert known == night.searched[: len(known)]
         assert all("night-" in trial.notes["from"] for trial in known)
         for trial in night.outcome.trials:
-            key, accuracy = tuple(trial.configuration.items()), trial.val_accuracy or 0.0
+            key, accuracy = tuple(trial.configuration.items()), trial.value or 0.0
             record[key] = max(accuracy, record.get(key, 0.0))
 
     reigning = [night.reigning for night in found]
     assert reigning == sorted(reigning)
-    assert reigning[-1] == pytest.approx(max(n.outcome.winner.val_accuracy or 0 for n in found),
+    assert reigning[-1] == pytest.approx(max(n.outcome.winner.value or 0 for n in found),
                                          abs=1e-4)  # fmt: skip
     tested = [night for night in found if night.outcome.test]
     assert tested == [night for night in found if night.outcome.findings.choice.decision.promote]

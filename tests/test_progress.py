@@ -3,13 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made import made_rung
 
 from pipeline_lib.run.progress import Progress, Snapshot
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 
 def trial(number, *accuracies, state=TrialState.RUNNING, stage="search"):
-    rungs = tuple(Rung(100 * 3**i, a, 1.0) for i, a in enumerate(accuracies))
+    rungs = tuple(made_rung(100 * 3**i, a, 1.0) for i, a in enumerate(accuracies))
     return Trial("s", "optuna", number, state, {}, rungs, stage=stage, model=Path("kept"))
 
 

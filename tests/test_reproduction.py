@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from made import made_rung
 from small_mnist import prepare_small, small_dataset
 
 from flows import cli, dashboard
@@ -27,7 +28,7 @@ from pipeline_lib.run.run import Run, begin, load_data, search
 from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 pytestmark = pytest.mark.slow
 TRAINING = 1080  # images of small MNIST
@@ -184,14 +185,14 @@ def test_what_chance_does_not_explain_differs(home):
     trials = [
         Trial(
             "x", "optuna", int(key[1]), TrialState.COMPLETE, {}, stage=key[2],
-            rungs=tuple(Rung(samples, value, 1.0) for samples, value in before.rungs(run)),
+            rungs=tuple(made_rung(samples, value, 1.0) for samples, value in before.rungs(run)),
         )
         for key, run in before.of("optuna").items()
     ]  # fmt: skip
     (same, _) = agreement(before, "optuna", trials, 6000)
     assert same.verdict is Verdict.AGREES
     assert same.found.startswith("3 of 3 trials")
-    worse = replace(trials[0], rungs=(Rung(100, 0.0, 1.0),))
+    worse = replace(trials[0], rungs=(made_rung(100, 0.0, 1.0),))
     (other, _) = agreement(before, "optuna", [worse, *trials[1:]], 6000)
     assert other.verdict is Verdict.DIFFERS
     assert other.found.startswith("2 of 3 trials")

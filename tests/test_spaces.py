@@ -141,7 +141,7 @@ def test_every_random_configuration_trains(space, seed, training_data):
     before = [parameter.clone() for parameter in training.model.parameters()]
     rung = training.fit(chosen["batch_size"])
     assert rung.samples == chosen["batch_size"]
-    assert 0 <= rung.val_accuracy <= 1
+    assert 0 <= rung.value <= 1
     changed = [
         not torch.equal(old, new)
         for old, new in zip(before, training.model.parameters(), strict=True)

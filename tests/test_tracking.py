@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made_rung
 
 from pipeline_lib.errors import HomeError, ServerError
 from pipeline_lib.home import Home
@@ -34,7 +35,7 @@ def a_trial(number: int = 0, state: TrialState = TrialState.COMPLETE, **changes:
         number=number,
         state=state,
         configuration={"lr": 0.01, "width": 16, "stem": "pool", "conv3": None},
-        rungs=(Rung(1000, 0.93, 1.5), Rung(2000, 0.95, 3.0, CURVE)),
+        rungs=(made_rung(1000, 0.93, 1.5), made_rung(2000, 0.95, 3.0, CURVE)),
         parameters=1234,
         multiply_adds=56789,
         started=1_800_000_000.0,
@@ -198,7 +199,7 @@ def test_how_a_trial_ended_reads_in_the_list_of_runs(
 def test_trials_without_rungs_or_with_a_diverged_loss_are_recorded(home: Home) -> None:
     recorder = opened(home)
     recorder.record(a_trial(0, TrialState.FAILED, rungs=(), parameters=None, multiply_adds=None))
-    diverged = (Rung(1000, 0.1, 1.0, (Epoch(1000, float("nan"), 0.1),)),)
+    diverged = (made_rung(1000, 0.1, 1.0, (Epoch(1000, float("nan"), 0.1),)),)
     recorder.record(a_trial(1, TrialState.FAILED, rungs=diverged, reason="x" * 9000))
     assert len(trials(recorder)) == 2
 
@@ -266,7 +267,7 @@ def test_a_search_counts_its_trials_and_shows_the_incumbent_rise(home: Home) -> 
     """The incumbent is what would win: also a pruned trial, or one out of time."""
 
     def scored(number: int, value: float, state: TrialState = TrialState.COMPLETE) -> Trial:
-        return a_trial(number, state, rungs=(Rung(1000, value, 1.0),))
+        return a_trial(number, state, rungs=(made_rung(1000, value, 1.0),))
 
     recorder = opened(home)
     recorder.record(scored(0, 0.90))
@@ -430,7 +431,8 @@ def test_an_address_without_password_is_left_alone(path: str) -> None:
 accuracies = st.floats(0, 1)
 curves = st.lists(st.builds(Epoch, st.integers(0), st.floats(0, 9), accuracies), max_size=3)
 rungs = st.lists(
-    st.builds(Rung, st.integers(0), accuracies, st.floats(0, 99), curves.map(tuple)), max_size=4
+    st.builds(made_rung, st.integers(0), accuracies, st.floats(0, 99), curves.map(tuple)),
+    max_size=4,
 )
 
 
@@ -440,5 +442,5 @@ def test_the_last_accuracy_written_is_the_trials(
 ) -> None:
     trial = a_trial(state=state, rungs=steps)
     written = [value for name, value, _ in metrics_of(trial) if name == "val_accuracy"]
-    assert (written[-1] if written else None) == trial.val_accuracy
+    assert (written[-1] if written else None) == trial.value
     assert trial.label in run_name(trial)

@@ -18,6 +18,7 @@ from pipeline_lib.data.source import Source, reopen
 from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import ACCURACY
 
 Indices = npt.NDArray[np.int64]
 
@@ -34,11 +35,12 @@ class Split:
     seed: int
     share: float  # of the examples, for validation; in (0, 1)
     part: tuple[int, int] | None = None  # which of how many folds is held out, in place of a share
+    metric: str = ACCURACY.name  # what models are chosen by on the validation part
 
     @property
     def problem(self) -> Problem:
         """What is to be learned."""
-        return self.source.problem
+        return replace(self.source.problem, metric=self.metric)
 
     @cached_property
     def examples(self) -> Examples:
@@ -88,7 +90,8 @@ class Split:
         given = known if "problem" in known else _of_old(known)
         source = reopen(Problem.from_json(given["problem"]), given["source"], home)
         rows = given["split"]
-        return cls(source, rows["seed"], rows["share"], rows["part"] and tuple(rows["part"]))
+        part = rows["part"] and tuple(rows["part"])
+        return cls(source, rows["seed"], rows["share"], part, source.problem.metric)
 
     @cached_property
     def _parts(self) -> tuple[Indices, Indices]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.evaluation.ledger import Entry
 from pipeline_lib.files import locked
+from pipeline_lib.metrics import ACCURACY, Metric, probabilities
+from pipeline_lib.resampling import bootstrap, percentiles
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
-from pipeline_lib.test_result import Calibration, ClassResult, Mistake, TestResult
+from pipeline_lib.test_result import Calibration, ClassResult, Mistake, Scored, TestResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline_lib.data.examples import Examples
+
+_log = logging.getLogger("automl")
 
 CONFIDENCE = 0.95
 MISTAKES = 25
@@ -38,7 +44,11 @@ def read_figures(path: Path) -> TestResult | None:
 
 
 def evaluate_once(
-    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float = 1.0
+    entry: Entry,
+    network: nn.Module,
+    classes: tuple[str, ...],
+    temperature: float = 1.0,
+    metric: Metric = ACCURACY,
 ) -> TestResult:
     """Measure one chosen model on the test set; one that was measured before keeps its figures.
 
@@ -50,19 +60,24 @@ def evaluate_once(
         network: The model: raw images (B, C, H, W) to logits (B, classes).
         classes: Names of the classes, by label.
         temperature: Divides the logits for the calibrated figures, above 0; fitted elsewhere.
+        metric: What the model was chosen by; accuracy is always measured.
     """
     entry.figures.parent.mkdir(parents=True, exist_ok=True)
     with locked(entry.figures.with_suffix(".lock")):  # another run may be measuring the same model
         known = read_figures(entry.figures)
         if known is not None:
             return known
-        result = _measure(entry, network, classes, temperature)
+        result = _measure(entry, network, classes, temperature, metric)
         entry.keep(result.as_json())
     return result
 
 
 def _measure(
-    entry: Entry, network: nn.Module, classes: tuple[str, ...], temperature: float
+    entry: Entry,
+    network: nn.Module,
+    classes: tuple[str, ...],
+    temperature: float,
+    metric: Metric,
 ) -> TestResult:
     import numpy as np
 
@@ -77,8 +92,26 @@ def _measure(
         summarise(labels, logits.argmax(1), classes, reading),
         calibration=_calibration(logits, labels, temperature),
         robustness=accuracy_when_perturbed(network, examples),
+        scored=_scored(metric, logits, labels),
         mistakes=_mistakes(logits / temperature, examples, classes),
     )
+
+
+def _scored(
+    metric: Metric, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> Scored | None:
+    """The value of another metric than accuracy, which has an interval of its own."""
+    import numpy as np
+
+    if metric == ACCURACY:
+        return None
+    answers = probabilities(logits)
+    try:
+        (values,) = bootstrap(metric, (answers,), labels, np.random.default_rng(0))
+        return Scored(metric, metric.score(answers, labels), percentiles(values))
+    except ConfigurationError as error:  # the reading of the test set must not be lost with it
+        _log.warning("%s: the model was not scored by it on the test set", error)
+        return None
 
 
 def summarise(

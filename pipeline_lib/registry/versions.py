@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import metric_of
 from pipeline_lib.registry.once import TRIAL_TAG, logged, registered
 from pipeline_lib.registry.served import Served
 from pipeline_lib.tracking.store import Store, open_store
@@ -31,6 +32,8 @@ TEST_TAG = "test_accuracy"
 """Tag of a model version that was measured on the test set."""
 PREFIX = "automl-"
 """Begins the name of every registered model of ours."""
+METRIC_TAG = "metric"
+"""Tag of a model version: the name of the metric it was chosen by; older ones have none."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9_.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 _FOLDER = "network"  # of a registered model: architecture and weights
@@ -98,7 +101,7 @@ def register(home: Home, candidate: Candidate) -> int:
         versions = json.dumps([{"name": name, "version": version}])
         client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": versions})
     for key, value in candidate.metrics.items():  # it may have been measured since
-        client.set_model_version_tag(name, str(version), key, f"{value:.4f}")
+        client.set_model_version_tag(name, str(version), key, _tag(value))
     if str(version) != client.get_registered_model(name).aliases.get(CHAMPION):
         client.set_registered_model_alias(name, CHALLENGER, str(version))
     return version
@@ -154,10 +157,11 @@ def load_champion(home: Home, uri: str) -> Classifier:
         return _classifier(f"models:/{name}/{number}", files)
 
 
-def record_test(home: Home, dataset: str, version: int, accuracy: float) -> None:
-    """Tag a version with the accuracy that it was measured at after it was registered."""
-    client, value = open_store(home).client, f"{accuracy:.4f}"
-    client.set_model_version_tag(model_name(dataset), str(version), TEST_TAG, value)
+def record_test(home: Home, dataset: str, version: int, figures: Mapping[str, float]) -> None:
+    """Tag a version with what it was measured at after it was registered."""
+    client = open_store(home).client
+    for key, value in figures.items():
+        client.set_model_version_tag(model_name(dataset), str(version), key, _tag(value))
 
 
 def _classifier(uri: str, files: Path) -> Classifier:
@@ -266,9 +270,14 @@ def _new_version(store: Store, name: str, model: LoggedModel, candidate: Candida
     return store.patience.call(once)
 
 
+def _tag(value: float) -> str:
+    return f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.6g}"
+
+
 def _description(candidate: Candidate) -> str:
     figures = (
-        f"{key.replace('_', ' ')} {value:.2%}" for key, value in sorted(candidate.metrics.items())
+        f"{key.replace('_', ' ')} {metric_of(key.partition('_')[2]).text(value)}"
+        for key, value in sorted(candidate.metrics.items())
     )
     which = candidate.tags.get(TRIAL_TAG, "a network")
     return f"{', '.join(figures)}: {which} on {candidate.dataset}"  # lists show its beginning

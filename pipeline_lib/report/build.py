@@ -14,15 +14,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.formats import percent, short
+from pipeline_lib.metrics import ACCURACY
 from pipeline_lib.report import hyperparameter_charts
 from pipeline_lib.report.charts import (
     FRONT_SHOWN,
-    accuracy_against_cost,
-    accuracy_over_time,
     engines_of,
     pareto_front,
     reliability,
     rung_flow,
+    value_against_cost,
+    value_over_time,
 )
 from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import Chart
@@ -82,7 +83,8 @@ def board(trials: tuple[Trial, ...]) -> list[dict[str, Any]]:
     by_key = {(trial.engine, trial.number): trial for trial in trials}
     shared = {engine: dict(_shared(trials, engine)) for engine in engines_of(trials)}
     for row in rows:
-        named = _named(by_key[row["engine"], row["trial"]])
+        trial = by_key[row["engine"], row["trial"]]
+        named, row["text"] = _named(trial), trial.text
         row["configuration"] = [each for each in named if each[0] not in shared[row["engine"]]]
     return [{str(name): value for name, value in row.items()} for row in rows]
 
@@ -128,6 +130,8 @@ def command(data: ReportData) -> str:
     words += ["--budget", f"{config.budget_seconds:g}s", "--space", config.space]
     words += ["--sampler", config.sampler, "--workers", str(config.workers)]
     words += ["--ensemble", str(config.ensemble)]
+    if config.metric != ACCURACY.name:
+        words += ["--metric", config.metric]
     if config.trials is not None:
         words += ["--trials", str(config.trials)]
     if config.warm_start:
@@ -178,9 +182,9 @@ def _charts(data: ReportData, engines: list[str]) -> dict[str, list[Chart]]:
     calibration = data.test.calibration if data.test else None
     curves = learning_curves(data.trials)
     return {
-        "time": [accuracy_over_time(data.trials)],
+        "time": [value_over_time(data.trials)],
         "curves": [curves] if curves else [],
-        "pareto": accuracy_against_cost(data.trials, data.latency),
+        "pareto": value_against_cost(data.trials, data.latency),
         "rungs": [rung_flow(data.trials)],
         "calibration": [reliability(calibration)] if calibration else [],
         **{engine: hyperparameter_charts.charts(engine, data.trials) for engine in engines},

@@ -6,8 +6,10 @@ from typing import Any
 
 from pipeline_lib.data.problem import Problem
 from pipeline_lib.formats import percent, short
+from pipeline_lib.metrics import ACCURACY, metric_of
 from pipeline_lib.report.build import command
 from pipeline_lib.report.data import ReportData, Table
+from pipeline_lib.test_result import TestResult
 
 
 def build_card(data: ReportData) -> str:
@@ -41,17 +43,18 @@ def _front_matter(data: ReportData) -> str:
     import yaml
 
     split = "test" if data.test else "validation"
-    accuracy = data.test.accuracy if data.test else data.winner.val_accuracy or 0.0
     problem = data.problem
     dataset: dict[str, Any] = {"type": problem.name, "name": problem.title, "split": split}
-    name = f"{split.capitalize()} accuracy"
-    metric = {"type": "accuracy", "value": round(accuracy, 6), "name": name}
+    metrics = [
+        {"type": name, "value": round(value, 6), "name": f"{split.capitalize()} {_title(name)}"}
+        for name, value in _scores(data).items()
+    ]
     fields = {
         "library_name": "pytorch",
         "pipeline_tag": "image-classification",
         "tags": ["automl", data.winner.engine, problem.name],
         "datasets": [problem.name],
-        "metrics": ["accuracy"],
+        "metrics": [each["type"] for each in metrics],
         "model-index": [
             {
                 "name": f"{data.name}/{data.winner.label}",
@@ -59,7 +62,7 @@ def _front_matter(data: ReportData) -> str:
                     {
                         "task": {"type": "image-classification", "name": "Image classification"},
                         "dataset": dataset,
-                        "metrics": [metric],
+                        "metrics": metrics,
                     }
                 ],
             }
@@ -69,16 +72,30 @@ def _front_matter(data: ReportData) -> str:
     return text
 
 
+def _scores(data: ReportData) -> dict[str, float]:
+    """By name, what the winner reached on the test set; on validation where it was not opened."""
+    test = data.test
+    if test is None:
+        return {**data.winner.scores}
+    scored = {test.scored.metric.name: test.scored.value} if test.scored else {}
+    return {ACCURACY.name: test.accuracy, **scored}
+
+
+def _title(name: str) -> str:
+    return metric_of(name).title
+
+
 def _shape(problem: Problem) -> str:
     channels, height, width = problem.inputs.shape
     return f"{height} × {width} pixels, {'grey' if channels == 1 else f'{channels} channels'},"
 
 
 def _evaluation(data: ReportData) -> str:
-    test, validation = data.test, percent(data.winner.val_accuracy or 0.0, 2)
+    test, winner = data.test, data.winner
+    validation = f"Validation {winner.metric.title} {winner.text}"
     if test is None:
         return (
-            f"Validation accuracy {validation}, the selection metric. It was not measured on the "
+            f"{validation}, the selection metric. It was not measured on the "
             f"test set: {data.untested}."
         )
     low, high = test.interval
@@ -95,7 +112,7 @@ def _evaluation(data: ReportData) -> str:
     return "\n".join(
         [
             f"Test accuracy {percent(test.accuracy, 2)}, 95% CI {percent(low, 2)} to "
-            f"{percent(high, 2)} (Wilson, {test.size:,} images). {reading} Validation accuracy "
+            f"{percent(high, 2)} (Wilson, {test.size:,} images).{_scored(test)} {reading} "
             f"{validation}, the selection metric.",
             "",
             "| class | images | precision | recall | F1 |",
@@ -103,6 +120,14 @@ def _evaluation(data: ReportData) -> str:
             *rows,
         ]
     )
+
+
+def _scored(test: TestResult) -> str:
+    """The value of another metric than accuracy, as a sentence."""
+    if test.scored is None:
+        return ""
+    metric, value = test.scored.metric, test.scored.metric.text(test.scored.value)
+    return f" Test {metric.title} {value}, 95% CI {test.scored.interval_text} (bootstrap)."
 
 
 def _training(data: ReportData) -> str:

@@ -1,4 +1,4 @@
-"""Charts of a whole run: accuracy against time, what accuracy costs, where trials ended."""
+"""Charts of a whole run: values against time and against cost, where trials ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pipeline_lib.formats import percent
 from pipeline_lib.report.figures import (
     ACCENT,
     FAINT,
@@ -17,11 +16,11 @@ from pipeline_lib.report.figures import (
     MUTED,
     Chart,
     Figure,
-    accuracy_axis,
-    error,
+    height,
     log_axis,
+    value_axis,
 )
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState, by_regret
 
 if TYPE_CHECKING:
     from pipeline_lib.test_result import Bin, Calibration
@@ -49,7 +48,7 @@ def engines_of(trials: Sequence[Trial]) -> list[str]:
     return list(dict.fromkeys(trial.engine for trial in sorted(trials, key=lambda t: t.started)))
 
 
-def accuracy_over_time(trials: Sequence[Trial]) -> Chart:
+def value_over_time(trials: Sequence[Trial]) -> Chart:
     """Every trial where it ended, and each engine's best so far."""
     measured = sorted((trial for trial in trials if trial.rungs), key=_ended)
     began = min(trial.started for trial in measured)
@@ -60,28 +59,30 @@ def accuracy_over_time(trials: Sequence[Trial]) -> Chart:
     )
     traces: list[Figure] = []
     said: list[str] = []
+    metric = measured[0].metric
     for index, engine in enumerate(engines_of(measured)):
         own = [trial for trial in measured if trial.engine == engine]
         times = [round((_ended(trial) - began) / length, 3) for trial in own]
-        errors = [error(trial.val_accuracy or 0.0) for trial in own]
         colour, symbol, dash = _LOOKS[index % len(_LOOKS)]
         marker = {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.4}
         line = {"shape": "hv", "width": 2.5, "color": colour, "dash": dash}
-        best = {"x": [*times, seconds / length], "y": list(accumulate([*errors, 1.0], min))}
+        incumbents = list(accumulate(own, _better))
+        reached = [height(metric, each.rungs[-1].value) for each in incumbents]
+        best = {"x": [*times, seconds / length], "y": [*reached, reached[-1]]}
         traces.append(_points(f"{engine}, trials", times, own, marker))
         drawn = {"type": "scatter", "mode": "lines", "name": f"{engine}, best so far"}
         traces.append({**drawn, **best, "line": line, "hoverinfo": "skip"})
-        said.append(f"{engine} reached {percent(1 - min(errors), 2)}")
-    axis = accuracy_axis(trial.val_accuracy or 0.0 for trial in measured)
+        said.append(f"{engine} reached {incumbents[-1].text}")
+    axis = value_axis(metric, [trial.rungs[-1].value for trial in measured])
     x_axis = {"title": {"text": f"{unit} since the first trial began"}, "rangemode": "tozero"}
-    summary = f"Validation accuracy of {len(measured)} trials over {seconds:,.0f} seconds"
+    summary = f"Validation {metric.title} of {len(measured)} trials over {seconds:,.0f} seconds"
     return Chart(
         "time",
-        "Accuracy against time",
+        f"{metric.heading} against time",
         f"{summary}: {'; '.join(said)}.",
         {"data": traces, "layout": {"xaxis": x_axis, "yaxis": axis}},
-        note="Each point is a trial where it ended; a line is the engine’s best so far. "
-        "The axis is spread towards 100%.",
+        note="Each point is a trial where it ended; a line is the engine’s best so far."
+        + (" The axis is spread towards 100%." if metric.is_share else ""),
     )
 
 
@@ -92,13 +93,13 @@ def _points(
     marker: Figure,
     latency: Mapping[str, float] = MappingProxyType({}),
 ) -> Figure:
-    """A point for each trial, at its accuracy."""
+    """A point for each trial, at its value."""
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": list(x),
-        "y": [error(trial.val_accuracy or 0.0) for trial in trials],
+        "y": [height(trial.metric, trial.rungs[-1].value) for trial in trials],
         "text": [_hover(trial, latency.get(trial.label)) for trial in trials],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": marker,
@@ -106,7 +107,7 @@ def _points(
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """Trials that no other beats in accuracy, parameters and multiply-adds at once, best first."""
+    """Trials that no other beats in value, parameters and multiply-adds at once, best first."""
     sized = [
         trial
         for trial in trials
@@ -122,13 +123,14 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
     return front
 
 
-def accuracy_against_cost(trials: Sequence[Trial], latency: Mapping[str, float]) -> list[Chart]:
-    """Accuracy over parameters and over multiply-adds; the Pareto front of all three stands out."""
+def value_against_cost(trials: Sequence[Trial], latency: Mapping[str, float]) -> list[Chart]:
+    """Values over parameters and over multiply-adds; the Pareto front of all three stands out."""
     front = pareto_front(trials)
     others = [t for t in trials if t.rungs and t.parameters and t.multiply_adds and t not in front]
     if not front:
         return []
-    axis = accuracy_axis(t.val_accuracy or 0.0 for t in [*others, *front])
+    metric = front[0].metric
+    axis = value_axis(metric, [t.rungs[-1].value for t in [*others, *front]])
     charts = []
     for key, words in (("parameters", "parameters"), ("multiply_adds", "multiply-adds an image")):
         groups = (("other trials", others, FAINT, 6), ("Pareto front", front, ACCENT, 9))
@@ -147,9 +149,9 @@ def accuracy_against_cost(trials: Sequence[Trial], latency: Mapping[str, float])
         charts.append(
             Chart(
                 f"pareto-{key}",
-                f"Accuracy against {words}",
+                f"{metric.heading} against {words}",
                 f"{len(front)} of {len(front) + len(others)} trials are on the Pareto front; "
-                "the table below lists the most accurate.",
+                "the table below lists the best.",
                 {"data": traces, "layout": {"xaxis": x_axis, "yaxis": axis}},
                 height=340,
                 small=True,
@@ -253,17 +255,21 @@ def _reliability_line(name: str, bins: Sequence[Bin], colour: str, dash: str) ->
     }
 
 
+def _better(incumbent: Trial, trial: Trial) -> Trial:
+    return min(incumbent, trial, key=by_regret)
+
+
 def _ended(trial: Trial) -> float:
     return trial.started + trial.seconds
 
 
 def _costs(trial: Trial) -> tuple[float, int, int]:
-    return (-(trial.val_accuracy or 0.0), trial.parameters or 0, trial.multiply_adds or 0)
+    return (by_regret(trial), trial.parameters or 0, trial.multiply_adds or 0)
 
 
 def _hover(trial: Trial, milliseconds: float | None = None) -> str:
     lines = [f"<b>{trial.engine} #{trial.number}</b> {trial.stage}, {trial.state}"]
-    lines.append(f"{percent(trial.val_accuracy or 0.0, 2)} at {trial.rungs[-1].samples:,} samples")
+    lines.append(f"{trial.text} at {trial.rungs[-1].samples:,} samples")
     if trial.parameters is not None:
         lines.append(f"{trial.parameters:,} parameters")
     if trial.multiply_adds is not None:

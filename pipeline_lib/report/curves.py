@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_lib.formats import percent
-from pipeline_lib.report.figures import ACCENT, INK, MUTED, Chart, Figure, accuracy_axis, error
-from pipeline_lib.trial import Trial
+from pipeline_lib.report.figures import ACCENT, INK, MUTED, Chart, Figure, height, value_axis
+from pipeline_lib.trial import Trial, by_regret
 
 _LOOKS = (  # told apart without colour too
     (ACCENT, "solid"),
@@ -18,9 +17,9 @@ _LOOKS = (  # told apart without colour too
 
 
 def learning_curves(trials: Sequence[Trial]) -> Chart | None:
-    """Validation accuracy over the samples seen, of the best trials whose training was followed."""
+    """Values on validation over the samples seen, of the best trials that have a curve."""
     known = [trial for trial in trials if len(_curve(trial)) > 1]
-    followed = sorted(known, key=lambda trial: -(trial.val_accuracy or 0.0))[: len(_LOOKS)]
+    followed = sorted(known, key=by_regret)[: len(_LOOKS)]
     if not followed:
         return None
     traces = [
@@ -28,13 +27,13 @@ def learning_curves(trials: Sequence[Trial]) -> Chart | None:
         for index, (trial, look) in enumerate(zip(followed, _LOOKS, strict=False))
     ]
     x_axis = {"title": {"text": "samples seen"}, "rangemode": "tozero", "tickformat": "~s"}
-    axis = accuracy_axis(accuracy for trial in followed for _, accuracy in _curve(trial))
-    best = followed[0]
+    best, metric = followed[0], followed[0].metric
+    axis = value_axis(metric, (value for trial in followed for _, value in _curve(trial)))
     return Chart(
         "curves",
         "Learning curves",
-        f"Validation accuracy while the best {len(followed)} trials trained; "
-        f"{best.engine} #{best.number} ended at {percent(best.val_accuracy or 0.0, 2)}.",
+        f"Validation {metric.title} while the best {len(followed)} trials trained; "
+        f"{best.engine} #{best.number} ended at {best.text}.",
         {"data": traces, "layout": {"xaxis": x_axis, "yaxis": axis}},
         note=f"The best {len(followed)} trials that have a curve, each in its last rung.",
     )
@@ -47,8 +46,8 @@ def _line(trial: Trial, colour: str, dash: str, width: float) -> Figure:
         "mode": "lines+markers",
         "name": f"{trial.engine} #{trial.number}",
         "x": [samples for samples, _ in points],
-        "y": [error(accuracy) for _, accuracy in points],
-        "text": [f"{percent(a, 2)} after {n:,} samples" for n, a in points],
+        "y": [height(trial.metric, value) for _, value in points],
+        "text": [f"{trial.metric.text(value)} after {n:,} samples" for n, value in points],
         "hovertemplate": "%{text}",
         "line": {"color": colour, "dash": dash, "width": width},
         "marker": {"color": colour, "size": 4},
@@ -57,4 +56,4 @@ def _line(trial: Trial, colour: str, dash: str, width: float) -> Figure:
 
 def _curve(trial: Trial) -> list[tuple[int, float]]:
     points = trial.rungs[-1].curve if trial.rungs else ()
-    return [(point.samples, point.val_accuracy) for point in points]
+    return [(point.samples, point.value) for point in points]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_lib.formats import percent, rounded
+from pipeline_lib.metrics import Metric
 
 Figure = dict[str, Any]
 
@@ -38,13 +39,32 @@ def error(accuracy: float) -> float:
     return max(1.0 - accuracy, _LEAST_ERROR)
 
 
-def accuracy_axis(accuracies: Iterable[float], title: str = "validation accuracy") -> Figure:
-    """A y axis in accuracy that spreads 98, 99 and 99.5 % as far apart as their errors are.
+def height(metric: Metric, value: float) -> float:
+    """Where a value stands on a `value_axis`."""
+    return error(value) if metric.is_share else value
 
-    Values on it are errors, on a reversed logarithmic scale. It reaches from the best of
-    `accuracies` down to what nine tenths of them reach: a chart is about the good ones.
+
+def value_axis(metric: Metric, values: Iterable[float]) -> Figure:
+    """A y axis of a metric on validation, the best on top.
+
+    It reaches from the best of the values down to what nine tenths of them reach: a chart is about
+    the good ones.
     """
-    errors = sorted(error(accuracy) for accuracy in accuracies)
+    found, title = sorted(values, key=metric.regret), f"validation {metric.title}"
+    if metric.is_share:
+        return _share_axis(found, title)
+    best = found[0] if found else metric.perfect
+    worst = found[min(len(found) - 1, int(len(found) * 0.9))] if found else best
+    room = 0.06 * (best - worst or 1.0)
+    return {"range": [worst - room, best + room], "title": {"text": title}}
+
+
+def _share_axis(shares: list[float], title: str) -> Figure:
+    """An axis that spreads 98, 99 and 99.5 % as far apart as their errors are.
+
+    Values on it are errors, on a reversed logarithmic scale.
+    """
+    errors = [error(share) for share in shares]
     best = errors[0] if errors else 0.01
     worst = errors[min(len(errors) - 1, int(len(errors) * 0.9))] if errors else 0.5
     low, high = math.log10(best) - 0.08, math.log10(max(worst, best * 2.5)) + 0.06

@@ -23,6 +23,7 @@ from pipeline_lib.evaluation.ledger import figures, readings
 from pipeline_lib.files import write_whole
 from pipeline_lib.formats import p_value
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import ACCURACY
 from pipeline_lib.options import choice
 from pipeline_lib.outcome import Contest, Ensemble, Findings
 from pipeline_lib.report import verdict
@@ -31,6 +32,7 @@ from pipeline_lib.report.card import build_card
 from pipeline_lib.report.data import ReportData, Section, Table
 from pipeline_lib.search import make_engine
 from pipeline_lib.selection.ensemble_storage import Ensembles
+from pipeline_lib.statistics import Units
 from pipeline_lib.test_result import TestResult
 from pipeline_lib.trial import Trial
 
@@ -178,16 +180,19 @@ def statistics_of(contest: Contest) -> Section:
     rows = tuple(
         (
             f"{c.a} and {c.b}",
-            f"{100 * c.difference:+.2f}",
-            f"{100 * c.interval[0]:+.2f} to {100 * c.interval[1]:+.2f}",
+            Units(c.metric).text(c.difference, "+"),
+            " to ".join(Units(c.metric).text(end, "+") for end in c.interval),
             p_value(c.p).removeprefix("p ").removeprefix("= "),
             p_value(c.adjusted_p).removeprefix("p ").removeprefix("= "),
-            f"{100 * c.detectable:.2f}",
+            Units(c.metric).text(c.detectable),
         )
         for c in contest.comparisons
     )
     head = ("models", "difference", "95% CI", "p", "p (Holm)", "minimum detectable difference")
-    caption = f"Paired on {contest.size:,} validation images; differences in percentage points"
+    units = "percentage points"
+    if contest.comparisons and contest.comparisons[0].metric != ACCURACY:
+        units = Units(contest.comparisons[0].metric).name.removeprefix("in ")
+    caption = f"Paired on {contest.size:,} validation images; differences in {units}"
     ended = tuple(each if each.endswith(".") else f"{each}." for each in contest.sentences())
     return Section(ended, (Table(caption, head, rows),) if rows else ())
 
@@ -195,11 +200,13 @@ def statistics_of(contest: Contest) -> Section:
 def _ensemble(ensemble: Ensemble | None) -> Section:
     if ensemble is None:
         return Section()
+    metric = ensemble.trial.metric
     rows = tuple(
-        (m.title, f"{m.weight:.0%}", f"{m.alone:.2%}", f"{m.joined:.2%}") for m in ensemble.members
+        (m.title, f"{m.weight:.0%}", metric.text(m.alone), metric.text(m.joined))
+        for m in ensemble.members
     )
-    head = ("member", "weight", "validation accuracy alone", "of the ensemble up to it")
-    reached = f"{ensemble.trial.title}: {ensemble.trial.val_accuracy:.2%} validation accuracy, "
+    head = ("member", "weight", f"validation {metric.title} alone", "of the ensemble up to it")
+    reached = f"{ensemble.trial.title}: {ensemble.trial.text} validation {metric.title}, "
     how = "from the weighted average of the members’ probabilities."
     return Section((reached + how,), (Table("In the order of selection", head, rows),))
 

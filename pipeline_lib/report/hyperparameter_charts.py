@@ -16,9 +16,9 @@ from pipeline_lib.report.figures import (
     MUTED,
     Chart,
     Figure,
-    accuracy_axis,
-    error,
+    height,
     log_axis,
+    value_axis,
 )
 from pipeline_lib.report.hyperparameters import (
     ABSENT,
@@ -27,7 +27,7 @@ from pipeline_lib.report.hyperparameters import (
     hyperparameters,
     importances,
 )
-from pipeline_lib.trial import Trial, number
+from pipeline_lib.trial import Rung, Trial, number
 
 _FEWEST = 8  # trials below which importance is noise
 _LEAST = 3  # and below which there is nothing to see
@@ -45,14 +45,14 @@ def charts(engine: str, trials: Sequence[Trial]) -> list[Chart]:
     varied = hyperparameters([trial for trial, _ in found])
     if len(found) < _LEAST or not varied:
         return []
-    accuracies = [accuracy for _, accuracy in found]
-    importance = importances(varied, accuracies) if len(found) >= _FEWEST else {}
+    regrets = [rung.regret for _, rung in found]
+    importance = importances(varied, regrets) if len(found) >= _FEWEST else {}
     most = _MOST_AXES if importance else _AXES_OF_FEW
     ordered = sorted(varied, key=lambda h: -importance.get(h.name, 0.0))[:most]
     where = f"{len(found)} trials of {engine}, each after {samples:,} samples"
     return [
         *([_importance_chart(engine, importance, where)] if importance else []),
-        _parallel_chart(engine, ordered, accuracies, where),
+        _parallel_chart(engine, ordered, regrets, where),
         *(_slice_chart(engine, each, found) for each in ordered),
     ]
 
@@ -96,13 +96,13 @@ def _importance_chart(engine: str, importance: dict[str, float], where: str) -> 
 
 
 def _parallel_chart(
-    engine: str, axes: Sequence[Hyperparameter], accuracies: Sequence[float], where: str
+    engine: str, axes: Sequence[Hyperparameter], regrets: Sequence[float], where: str
 ) -> Chart:
     """Lines in three groups, the best on top, so that a few traces carry any number of trials."""
     columns = [_positions(axis) for axis in axes]
     lines = [
         [column[index] for column in columns]
-        for index in sorted(range(len(accuracies)), key=lambda index: accuracies[index])
+        for index in sorted(range(len(regrets)), key=lambda index: -regrets[index])
     ]
     upto = [round(share * len(lines)) for share, _, _ in _GROUPS]
     ends = [0, upto[0], min(upto[1], len(lines) - 1), len(lines)]  # one at least is the best
@@ -166,33 +166,34 @@ def _parallel_layout(axes: Sequence[Hyperparameter]) -> Figure:
     }
 
 
-def _slice_chart(engine: str, axis: Hyperparameter, found: Sequence[tuple[Trial, float]]) -> Chart:
+def _slice_chart(engine: str, axis: Hyperparameter, found: Sequence[tuple[Trial, Rung]]) -> Chart:
     having = [
-        (value, trial, accuracy)
-        for value, (trial, accuracy) in zip(axis.values, found, strict=True)
+        (value, trial, rung)
+        for value, (trial, rung) in zip(axis.values, found, strict=True)
         if value != ABSENT
     ]
+    metric = found[0][0].metric
     place = _spread if axis.kind == "category" else _on_scale
     x, x_axis = place(axis, [value for value, _, _ in having])
     points: Figure = {
         "type": "scatter",
         "mode": "markers",
         "x": x,
-        "y": [error(accuracy) for _, _, accuracy in having],
-        "text": [f"#{t.number}<br>{short(v)}: {percent(a, 2)}" for v, t, a in having],
+        "y": [height(metric, rung.value) for _, _, rung in having],
+        "text": [f"#{t.number}<br>{short(v)}: {metric.text(r.value)}" for v, t, r in having],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": _marker(len(having)),
     }
-    best = max(having, key=lambda each: each[2])[0]
+    best = min(having, key=lambda each: each[2].regret)[0]
     return Chart(
         f"slice-{engine}-{axis.name}",
         axis.name,
-        f"Validation accuracy over {axis.name}, {engine}: the best trial has {short(best)}.",
+        f"Validation {metric.title} over {axis.name}, {engine}: the best trial has {short(best)}.",
         {
             "data": [points],
             "layout": {
                 "xaxis": {**x_axis, "title": {"text": axis.name, "font": {"size": 12}}},
-                "yaxis": accuracy_axis((accuracy for _, accuracy in found)),
+                "yaxis": value_axis(metric, (rung.value for _, rung in found)),
                 "showlegend": False,
                 "margin": {"l": 64, "r": 8, "t": 8, "b": 48},
             },

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pipeline_lib.trial import Trial, number
+from pipeline_lib.trial import Rung, Trial, number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -41,14 +41,14 @@ class Hyperparameter:
         return sorted(found, key=lambda v: (not _is_number(v), v if _is_number(v) else str(v)))
 
 
-def comparable(trials: Sequence[Trial]) -> tuple[int, list[tuple[Trial, float]]]:
-    """The fidelity that most search trials reached, and those trials with their accuracy there."""
+def comparable(trials: Sequence[Trial]) -> tuple[int, list[tuple[Trial, Rung]]]:
+    """The fidelity that most search trials reached, and those trials with their rung there."""
     search = [trial for trial in trials if trial.stage == "search"]
     reached = Counter(rung.samples for trial in search for rung in trial.rungs)
     if not reached:
         return 0, []
     samples = max(reached, key=lambda each: (reached[each], each))
-    found = [(t, r.val_accuracy) for t in search for r in t.rungs if r.samples == samples]
+    found = [(t, r) for t in search for r in t.rungs if r.samples == samples]
     return samples, found
 
 
@@ -78,7 +78,7 @@ def _parts(name: str) -> list[str]:
     return name.removesuffix(":__choice__").split(":")  # ConfigSpace's word for which of several
 
 
-def importances(varied: Sequence[Hyperparameter], accuracies: Sequence[float]) -> dict[str, float]:
+def importances(varied: Sequence[Hyperparameter], regrets: Sequence[float]) -> dict[str, float]:
     """Share of each hyperparameter in what tells good trials from the rest, summing to 1.
 
     PED-ANOVA (Watanabe et al. 2023), which needs milliseconds and no forest of regression trees.
@@ -89,19 +89,19 @@ def importances(varied: Sequence[Hyperparameter], accuracies: Sequence[float]) -
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     everywhere = [each for each in varied if ABSENT not in each.values]
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction="minimize")
     distributions = {each.name: _distribution(each) for each in everywhere}
     study.add_trials(
         [
             optuna.create_trial(
                 params={each.name: _plain(each, each.values[index]) for each in everywhere},
                 distributions=distributions,
-                value=accuracy,
+                value=regret,
             )
-            for index, accuracy in enumerate(accuracies)
+            for index, regret in enumerate(regrets)
         ]
     )
-    if not everywhere or len(set(accuracies)) < 2:
+    if not everywhere or len(set(regrets)) < 2:
         return {}
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
     return {name: float(share) for name, share in found.items()}

@@ -18,16 +18,14 @@ def sentence(dataset: str, winner: Trial, test: TestResult | None, untested: str
     """The outcome in one sentence; `untested` is why there are no test figures, if so."""
     if test is None:
         return (
-            f"{called(winner)} wins on {dataset} with {winner.val_accuracy:.2%} "
-            f"validation accuracy and {winner.parameters:,} parameters; it was not measured on the "
-            f"test set: {untested}."
+            f"{called(winner)} wins on {dataset} with {winner.text} validation "
+            f"{winner.metric.title} and {winner.parameters:,} parameters; it was not measured on "
+            f"the test set: {untested}."
         )
-    low, high = test.interval
     return (
-        f"{called(winner)} wins on {dataset} with "
-        f"{test.accuracy:.2%} test accuracy (95% CI {low:.2%} to {high:.2%}, "
-        f"{test.size:,} images, test-set evaluation {test.reading}); "
-        f"{winner.val_accuracy:.2%} validation accuracy, {winner.parameters:,} parameters."
+        f"{called(winner)} wins on {dataset} with {test.sentence}, {test.size:,} images, "
+        f"test-set evaluation {test.reading}; {winner.text} validation {winner.metric.title}, "
+        f"{winner.parameters:,} parameters."
     )
 
 
@@ -46,13 +44,7 @@ def verdict(findings: Findings) -> str:
         f"**{sentence(findings.config.dataset, winner, test, findings.untested)}**",
         standing(findings),
         "### Leaderboard",
-        _table(
-            leaderboard.SHOWN,
-            [
-                (*row.values(),)
-                for row in leaderboard.shown(leaderboard.leaderboard(trials).head(_TOP))
-            ],
-        ),
+        _table(*leaderboard.texts(leaderboard.leaderboard(trials).head(_TOP))),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(findings.config.engines, trials)),
         "### Comparisons on validation images",

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from pipeline_lib.metrics import ACCURACY
 from pipeline_lib.run.recorded import Recorded
 from pipeline_lib.tracking.trials import state_of
 from pipeline_lib.trial import Trial
@@ -77,7 +78,9 @@ def agreement(before: Recorded, engine: str, trials: list[Trial], size: int) -> 
     """
     pairs = _pairs(before, engine, trials)
     known = sum(bool(before.rungs(run)) for run in before.of(engine).values())
-    apart = [(before.rungs(run)[-1][1], trial.val_accuracy or 0.0) for run, trial in pairs]
+    # Of another metric there is no such interval from values alone: accuracy says whether trainings
+    # agree, whatever they were chosen by.
+    apart = [(before.rungs(run)[-1][1], _of_rungs(trial)[-1][1]) for run, trial in pairs]
     allowed = [chance_difference(then, now, size, len(pairs)) for then, now in apart]
     within = sum(abs(now - then) <= most for (then, now), most in zip(apart, allowed, strict=True))
     widest = max((now - then for then, now in apart), key=abs, default=0.0)
@@ -94,8 +97,8 @@ def agreement(before: Recorded, engine: str, trials: list[Trial], size: int) -> 
 def best_of(before: Recorded, engine: str, trials: list[Trial], size: int) -> Fact:
     """The best accuracy of an engine's trials beside the best recorded, which is partly luck."""
     then = max((r[-1][1] for r in map(before.rungs, before.of(engine).values()) if r), default=None)
-    now = max((t.val_accuracy for t in trials if t.val_accuracy is not None), default=None)
-    what = f"{engine} best"
+    now = max((t.accuracy for t in trials if t.accuracy is not None), default=None)
+    what = f"{engine} best accuracy"
     if then is None or now is None:
         return Fact(what, Verdict.NOTED, f"recorded {_percent(then)}, now {_percent(now)}")
     most = chance_difference(then, now, size, 1)
@@ -125,7 +128,7 @@ def _same_configuration(run: MlflowRun, trial: Trial) -> bool:
 
 
 def _of_rungs(trial: Trial) -> list[tuple[int, float]]:
-    return [(rung.samples, rung.val_accuracy) for rung in trial.rungs]
+    return [(rung.samples, rung.scores[ACCURACY.name]) for rung in trial.rungs]
 
 
 def _weights(before: Recorded, engine: str, pairs: list[Pair], *, promised: bool) -> Fact:

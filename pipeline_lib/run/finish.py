@@ -13,12 +13,13 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import AutomlError, ModelError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
-from pipeline_lib.outcome import Choice, Contest, Findings, Registration
+from pipeline_lib.outcome import Choice, Contest, Findings, Registration, validation
 from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.run.run import Run
 from pipeline_lib.selection import leaderboard
 from pipeline_lib.test_result import TestResult
 from pipeline_lib.tracking.record import Record
+from pipeline_lib.tracking.trials import values_of
 from pipeline_lib.training.memory import load_for_good
 from pipeline_lib.trial import ENSEMBLE, Trial
 
@@ -50,7 +51,7 @@ def build_ensemble(run: Run, trials: list[Trial], split: Split, record: Record) 
 
 
 def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
-    """Write the leaderboard and choose the winner, by validation accuracy alone.
+    """Write the leaderboard and choose the winner, by validation alone.
 
     Raises:
         AutomlError: No trial left a model.
@@ -145,7 +146,8 @@ def test_winner(run: Run, choice: Choice, source: Source, record: Record) -> Tes
     result = read_figures(path if entry.is_of_old else entry.figures)
     if result is None and not choice.untested:
         network, temperature = load_model(winner.model), choice.contest.temperature
-        result = evaluate_once(entry, network, source.problem.target.names, temperature)
+        names = source.problem.target.names
+        result = evaluate_once(entry, network, names, temperature, winner.metric)
         if result.reading > 1:
             warning = "This was reading %d of this test set: the figure is no longer untouched"
             _log.warning(warning, result.reading)
@@ -154,7 +156,8 @@ def test_winner(run: Run, choice: Choice, source: Source, record: Record) -> Tes
     said = result.as_json() if result else {"untested": choice.untested}
     write_whole(path, json.dumps(said, indent=1) + "\n")
     record.recorder.log_artifact(path)
-    record.recorder.log_winner(winner.val_accuracy or 0.0, result.metrics() if result else {})
+    reached = values_of(winner.metric, winner.rungs[-1])
+    record.recorder.log_winner(reached, result.metrics() if result else {})
     return result
 
 
@@ -164,7 +167,7 @@ def register(
     """Register the winner as challenger, and make it champion if that was decided."""
     from pipeline_lib.registry.promotion import promote_over
     from pipeline_lib.registry.served import Served
-    from pipeline_lib.registry.versions import TEST_TAG, Candidate, model_name
+    from pipeline_lib.registry.versions import Candidate, model_name
     from pipeline_lib.registry.versions import register as register_version
     from pipeline_lib.selection.comparison import tags
 
@@ -174,7 +177,7 @@ def register(
     address = f"models:/{model_name(dataset)}"
     if before is not None and contest.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
-    tested = {TEST_TAG: test.accuracy} if test else {}
+    tested = test.figures if test else {}
     version = register_version(
         run.home,
         Candidate(
@@ -182,7 +185,7 @@ def register(
             dataset,
             problem.target.names,
             record.recorder.run_id,
-            {"val_accuracy": winner.val_accuracy or 0.0, **tested},
+            {**values_of(winner.metric, winner.rungs[-1]), **tested},
             tags(contest, winner),
             Served(contest.temperature, contest.brightness),
         ),
@@ -205,7 +208,7 @@ def summary(findings: Findings) -> dict[str, Any]:
     for engine in findings.config.engines:
         own = [trial for trial in findings.trials if trial.engine == engine]
         top = leaderboard.best(own)
-        engines[engine] = {**leaderboard.counts(own), "best_val": top.val_accuracy if top else None}
+        engines[engine] = {**leaderboard.counts(own), "best_val": top.value if top else None}
     return {
         "name": findings.name,
         "dataset": findings.config.dataset,
@@ -214,9 +217,11 @@ def summary(findings: Findings) -> dict[str, Any]:
         "winner": {
             "engine": winner.engine,
             "trial": winner.number,
-            "val_accuracy": winner.val_accuracy,
+            **validation(winner),
             "test_accuracy": test.accuracy if test else None,
             "test_interval": list(test.interval) if test else None,
+            "test_value": test.scored.value if test and test.scored else None,
+            "test_text": test.text if test else None,
             "parameters": winner.parameters,
             "configuration": dict(winner.configuration),
         },

@@ -15,7 +15,7 @@ from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
 from pipeline_lib.run.sync import Begun
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import Trial, by_regret
 
 _WEIGHTS = "weights.safetensors"
 
@@ -24,7 +24,7 @@ _WEIGHTS = "weights.safetensors"
 class Policy:
     """Which trials of each engine of a study keep their weights."""
 
-    best: int  # by validation accuracy, ≥ 1
+    best: int  # by value on validation, ≥ 1
     last: int  # by number, ≥ 0
 
 
@@ -76,8 +76,7 @@ def _remove(home: Home, name: str, *, dry_run: bool) -> Cleaned:
 
 def losers(trials: list[Trial], policy: Policy) -> list[Trial]:
     """Those that the policy does not keep, of one engine's."""
-    scored = [trial for trial in trials if trial.val_accuracy is not None]
-    best = sorted(scored, key=lambda trial: trial.val_accuracy or 0.0, reverse=True)
+    best = sorted((trial for trial in trials if trial.rungs), key=by_regret)
     newest = sorted(trials, key=lambda trial: trial.number, reverse=True)
     kept = {trial.number for trial in (*best[: policy.best], *newest[: policy.last])}
     return [trial for trial in trials if trial.number not in kept]

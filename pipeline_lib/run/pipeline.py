@@ -39,10 +39,10 @@ class Outcome:
     problem: Problem
 
     def __repr__(self) -> str:
-        accuracy = self.winner.val_accuracy or 0.0
+        winner = self.winner
         return (
-            f"<Outcome of {self.directory.name}: {self.winner.title}, {accuracy:.2%} validation "
-            f"accuracy, {len(self.trials)} trials, {self.model}>"
+            f"<Outcome of {self.directory.name}: {winner.title}, {winner.text} validation "
+            f"{winner.metric.title}, {len(self.trials)} trials, {self.model}>"
         )
 
     @property

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from pipeline_lib.selection.leaderboard import counts, outcomes
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState, by_regret
 
 _LINE_SECONDS = 15.0
 _LINES = 100  # about, beside those of new incumbents
@@ -30,7 +30,7 @@ class Snapshot:
     pruned: int
     stopped: int
     failed: int
-    incumbent: Trial | None  # the best validation accuracy so far
+    incumbent: Trial | None  # the best on validation so far
     rungs: tuple[str, ...]  # what runs now, such as "#12 at rung 2"
 
     @property
@@ -41,7 +41,7 @@ class Snapshot:
     def line(self) -> str:
         """The standing in one line for logs."""
         top = self.incumbent
-        best = f"{top.val_accuracy:.2%} by #{top.number}" if top else "none yet"
+        best = f"{top.text} by #{top.number}" if top else "none yet"
         return (
             f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · "
             f"{outcomes(vars(self), ' · ')} · best {best}"
@@ -67,9 +67,7 @@ class Progress:
             before = self._incumbent()
             self._trials[trial.number] = trial
             best = self._incumbent()
-            return best is not None and (
-                before is None or (best.val_accuracy or 0) > (before.val_accuracy or 0)
-            )
+            return best is not None and (before is None or by_regret(best) < by_regret(before))
 
     def look(self) -> Snapshot:
         """How it stands now."""
@@ -91,7 +89,7 @@ class Progress:
 
     def _incumbent(self) -> Trial | None:
         seen = [trial for trial in self._trials.values() if trial.rungs]
-        return max(seen, key=lambda trial: trial.val_accuracy or 0.0, default=None)
+        return min(seen, key=by_regret, default=None)
 
 
 class Lines:

@@ -14,6 +14,7 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.evaluation.ledger import Entry
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import ACCURACY, Metric, find
 from pipeline_lib.outcome import Champion
 from pipeline_lib.registry.promotion import (
     Event,
@@ -30,7 +31,7 @@ from pipeline_lib.registry.versions import (
     record_test,
 )
 from pipeline_lib.selection.comparison import SPLIT_TAG
-from pipeline_lib.statistics import Comparison, compare_all
+from pipeline_lib.statistics import Comparison, Paired
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION
 
@@ -48,6 +49,7 @@ class Candidacy:
     champion: Champion | None
     classifier: Classifier  # the version's network
     source: Source
+    metric: Metric  # of the version's run
     comparison: Comparison | None = None
     not_compared: str = ""  # why there is no comparison, where there is a champion
 
@@ -87,7 +89,8 @@ def weigh(
     root = config.data_root if config else None
     there = Path(root) if root and Path(root).is_dir() else None
     source = prepare(config.dataset if config else dataset, home, there, progress)
-    found = Candidacy(dataset, wanted, reigning, classifier, source)
+    metric = find(config.metric) if config else ACCURACY
+    found = Candidacy(dataset, wanted, reigning, classifier, source, metric)
     if reigning is None:
         return found
     split = _split(config, source, wanted)
@@ -98,14 +101,12 @@ def weigh(
         return replace(found, not_compared=reason)
     try:
         answers = {
-            wanted.version: _logits(classifier, split),
-            reigning.version: _logits(_load(home, dataset, reigning), split),
+            _called(wanted): _logits(classifier, split),
+            _called(reigning): _logits(_load(home, dataset, reigning), split),
         }
     except ModelError as error:
         return replace(found, not_compared=str(error))
-    labels = split.validation_targets
-    right = {f"version {number}": own.argmax(1) == labels for number, own in answers.items()}
-    (comparison,) = compare_all(right, labels, seed=0)
+    (comparison,) = Paired(answers, split.validation_targets, metric).all_pairs()
     return replace(found, comparison=comparison)
 
 
@@ -135,8 +136,10 @@ def _measured(home: Home, candidacy: Candidacy) -> str:
     if TEST_TAG in version.tags and read_figures(entry.figures) is None:
         return f"Test accuracy {float(version.tags[TEST_TAG]):.2%}, as it was registered"
     temperature = classifier.served.temperature
-    test = evaluate_once(entry, classifier.module, classifier.classes, temperature)
-    record_test(home, dataset, version.version, test.accuracy)
+    test = evaluate_once(
+        entry, classifier.module, classifier.classes, temperature, candidacy.metric
+    )
+    record_test(home, dataset, version.version, test.figures)
     low, high = test.interval
     return (
         f"Test accuracy {test.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}), reading "

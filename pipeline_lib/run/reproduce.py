@@ -18,6 +18,7 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.data.source import prepare
 from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
 from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
 from pipeline_lib.run.run import Run, check_data, claim_name
@@ -52,7 +53,7 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
     home.ensure_writable()
     directory = Path(config.data_root) if config.data_root else None
     source = prepare(config.dataset, home, directory, say)
-    split = Split(source, config.split_seed, config.validation_share)
+    split = Split(source, config.split_seed, config.validation_share, metric=config.metric)
     digest = split.problem.digest
     facts = [
         _environment(before),
@@ -167,6 +168,7 @@ class _Reproduction:
             state=TrialState.COMPLETE,
             configuration=configuration_of(run),
             stage=key[2],
+            metric=find(self.before.config.metric),
             model=model_directory(place.directory, number),
         )
 
@@ -217,4 +219,6 @@ class _Reproduction:
     def _tell(self, label: str, rung: Rung, then: list[tuple[int, float]]) -> None:
         before = dict(then).get(rung.samples)
         recorded = "" if before is None else f" (recorded {before:.2%})"
-        self.say(f"{label}: {rung.val_accuracy:.2%} after {rung.samples:,} samples{recorded}")
+        self.say(
+            f"{label}: {rung.scores[ACCURACY.name]:.2%} after {rung.samples:,} samples{recorded}"
+        )

@@ -16,10 +16,13 @@ from pathlib import Path
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import CONFIG_FILE, write_configuration
 from pipeline_lib.data import source
+from pipeline_lib.data.sources import catalogue
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import ACCURACY
+from pipeline_lib.metrics import find as find_metric
 from pipeline_lib.report.dot import find_dot
 from pipeline_lib.search import least_seconds, make_engine
 from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
@@ -58,6 +61,7 @@ class Run:
 
         check_data(config)
         check_budget(config)
+        check_metric(config)
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
@@ -140,6 +144,15 @@ def check_data(config: RunConfig) -> None:
         source.check(config.dataset, Path(config.data_root))
 
 
+def check_metric(config: RunConfig) -> None:
+    """Call the user's metric once, where it is in a file of theirs.
+
+    Raises:
+        ConfigurationError: It cannot be used; names the line of the file.
+    """
+    find_metric(config.metric).check(len(catalogue.find(config.dataset).classes))
+
+
 def _try_to_draw() -> None:
     try:
         find_dot()
@@ -195,7 +208,8 @@ def load_data(run: Run) -> Split:
     """
     directory = Path(run.config.data_root) if run.config.data_root else None
     prepared = source.prepare(run.config.dataset, run.home, directory, _log.info)
-    split = Split(prepared, run.config.split_seed, run.config.validation_share)
+    config = run.config
+    split = Split(prepared, config.split_seed, config.validation_share, metric=config.metric)
     _check_study(run, split)
     return split
 
@@ -212,8 +226,10 @@ def _check_study(run: Run, split: Split) -> None:
             raise ConfigurationError("engine", problem, value=run.config.engine, remedy=remedy)
         asked = {field: getattr(begun, field) for field in ("space", "seed", "first_rung")}
         request = run.request(split, run.config.engines[0], 1, deadline=0.0)
-        before = replace(request, split=Split.from_json(known["data"], run.home), **asked)
-        check_identity(request, before.identity)
+        of_data = replace(Split.from_json(known["data"], run.home), metric=split.metric)
+        before = replace(request, split=of_data, **asked)
+        chosen_by = {"metric": known.get("metric", ACCURACY.name)}  # older ones do not say
+        check_identity(request, {**before.identity, **chosen_by})
     for name in run.config.engines:
         engine = make_engine(name, run.config, run.home)
         engine.check(run.request(split, name, len(run.config.engines), deadline=0.0))
@@ -230,6 +246,7 @@ def begin(run: Run, split: Split, record: Record) -> None:
     asked = {
         "config": run.config.model_dump(),
         "data": split.as_json(run.home),
+        "metric": find_metric(run.config.metric).identity,
         "split_digest": split.digest,
         "sizes": sizes,
     }

@@ -19,7 +19,7 @@ from pipeline_lib.registry.promotion import champion
 from pipeline_lib.report.files import REPORT, SUMMARY, latest
 from pipeline_lib.run.run import LOCK, RUN
 from pipeline_lib.run.sync import Begun
-from pipeline_lib.selection.leaderboard import best
+from pipeline_lib.selection.leaderboard import best, phrase
 from pipeline_lib.trial import Trial
 
 State = Literal["running", "finished", "unfinished", "damaged"]
@@ -32,7 +32,7 @@ class RunEntry:
     name: str
     dataset: str  # empty where the run's files are damaged
     state: State
-    best: float | None  # validation accuracy of its best trial, in [0, 1]
+    best: str  # the best value on validation so far, for people; empty without one
     champion: int | None  # the version that it registered, where that is champion
 
 
@@ -115,18 +115,18 @@ def _state(home: Home, name: str) -> State:
     return "unfinished"
 
 
-def _best(home: Home, name: str, state: State) -> float | None:
+def _best(home: Home, name: str, state: State) -> str:
     """From the leaderboard where there is one, which is quick; else from the study."""
     if state == "damaged":
-        return None
+        return ""
     if state == "finished":
         with (home.run(name) / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
-            return float(next(csv.DictReader(file))["val_accuracy"])
+            return phrase(next(csv.DictReader(file)))
     try:
         top = best(trials_of(home, name)[1])
     except ConfigurationError:
-        return None
-    return top.val_accuracy if top else None
+        return ""
+    return top.phrase if top else ""
 
 
 def _registered(home: Home, name: str) -> str:

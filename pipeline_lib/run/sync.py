@@ -14,6 +14,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.options import plain_name
 from pipeline_lib.run.run import RUN, Run
 from pipeline_lib.search import make_engine
+from pipeline_lib.tracking.trials import values_of
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def sync(home: Home, name: str) -> dict[str, int]:
 def _record_outcome(recorder: Recorder, report: ReportData) -> None:
     """What a finished run says of its winner."""
     tested = report.test.metrics() if report.test else {}
-    recorder.log_winner(report.winner.val_accuracy or 0.0, tested)
+    winner = report.winner
+    recorder.log_winner(values_of(winner.metric, winner.rungs[-1]), tested)
     if not recorder.note:
         recorder.set_note(f"{report.verdict}\n\n{report.standing}")

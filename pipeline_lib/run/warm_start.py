@@ -17,7 +17,15 @@ from pipeline_lib.run.run import RUN
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""
 _LATEST = 30
-_ALIKE = ("dataset", "data_root", "space", "search_space_updates", "split_seed", "validation_share")
+_ALIKE = (
+    "dataset",
+    "data_root",
+    "space",
+    "search_space_updates",
+    "split_seed",
+    "validation_share",
+    "metric",
+)
 """Fields of the configuration in which a run of one's past is the same."""
 
 
@@ -58,7 +66,7 @@ def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
 
 
 def _past(config: RunConfig, home: Home, own: str) -> list[str]:
-    """The latest runs of the same data, split and space, the latest first."""
+    """The latest runs of the same data, split, space and metric, the latest first."""
     begun = [path for path in home.study("").glob(f"*/{RUN}") if path.parent.name != own]
     found: list[str] = []
     for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True):

@@ -219,6 +219,7 @@ class _Search:
                 **({"final": note} if note else {}),
                 **origin_of(optuna_trial),
             },
+            metric=self.request.metric,
         )
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
         optuna_trial.set_user_attr(RECORD, record_of(provisional))
@@ -250,7 +251,7 @@ class _Search:
             self._end(run, TrialState.FAILED, failure.problem)
             return
         self._take(run, rung)
-        run.optuna_trial.report(rung.val_accuracy, step=rung.samples)
+        run.optuna_trial.report(rung.value, step=rung.samples)
         if run.reached == len(run.rungs):
             self._end(run, TrialState.COMPLETE)
         elif run.optuna_trial.should_prune():
@@ -283,9 +284,8 @@ class _Search:
         seconds = time.monotonic() - run.began
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
         run.optuna_trial.set_user_attr(RECORD, record_of(trial))
-        value: Any = trial.val_accuracy if state == TrialState.COMPLETE else None
-        # Without a value it says nothing.
-        told = TOLD[state if trial.rungs else TrialState.FAILED]
+        value: Any = trial.value if state == TrialState.COMPLETE else None
+        told = TOLD[state if trial.rungs else TrialState.FAILED]  # without a value it says nothing
         self.study.tell(run.optuna_trial, value, state=told)
         self._remember(trial)
         self.untold.append(trial)

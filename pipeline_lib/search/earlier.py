@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline_lib.search.engine import SearchRequest
-from pipeline_lib.trial import Trial
+from pipeline_lib.trial import Trial, by_regret
 
 FROM = "from"
 """Note of a trial whose configuration was an earlier run's: which trial of which run."""
@@ -24,6 +24,6 @@ def best_earlier(request: SearchRequest, trials: Callable[[str, Path], list[Tria
         if trial.rungs
     ]
     best: dict[str, Trial] = {}
-    for trial in sorted(found, key=lambda each: -(each.val_accuracy or 0.0)):
+    for trial in sorted(found, key=by_regret):
         best.setdefault(json.dumps(dict(trial.configuration), sort_keys=True), trial)
     return list(best.values())

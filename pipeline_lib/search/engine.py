@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.metrics import ACCURACY, Metric, find
 from pipeline_lib.trial import Trial
 
 Listener = Callable[[Trial], None]
@@ -56,6 +57,11 @@ class SearchRequest:
     warm_start: tuple[tuple[str, Path], ...] = ()
 
     @property
+    def metric(self) -> Metric:
+        """What the best trial is best by."""
+        return find(self.split.problem.metric)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What every run of a study has in common."""
         return {
@@ -66,7 +72,12 @@ class SearchRequest:
             "space": self.space,
             "seed": self.seed,
             "first_rung": self.first_rung,
+            "metric": self.metric.identity,
         }
+
+
+_BEFORE = {"first_rung": None, "metric": ACCURACY.name}
+"""What studies have that were begun before there was a choice."""
 
 
 def check_identity(request: SearchRequest, begun: Mapping[str, Any]) -> None:
@@ -76,7 +87,7 @@ def check_identity(request: SearchRequest, begun: Mapping[str, Any]) -> None:
         ConfigurationError: Names the first field that differs.
     """
     for field, value in request.identity.items():
-        theirs = begun.get(field)  # older versions had no first rung to choose
+        theirs = begun.get(field, _BEFORE.get(field))
         if theirs != value:
             problem = f"the study {request.study!r} was begun with {theirs!r}"
             remedy = "choose another --name, or continue it as it was begun"

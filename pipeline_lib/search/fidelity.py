@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_lib.trial import Rung, Trial
+from pipeline_lib.trial import Rung, Trial, by_regret
 
 BASE_SAMPLES = 10_000
 REDUCTION = 3
@@ -23,7 +23,7 @@ _FINALS_IN_TURN, _LEAST_SECONDS = 4, 200.0
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
-_AS_GOOD = 1.5  # times the errors of the best: a final may be of such a one for the sake of variety
+_AS_GOOD = 1.5  # times the regret of the best: a final may be of such a one for the sake of variety
 
 
 @dataclass(frozen=True)
@@ -128,30 +128,26 @@ def next_finalist(searched: Sequence[Trial], finalists: Sequence[Finalist]) -> F
     taken = {(each.trial.number, each.upright) for each in finalists}
     way = min(_good_ways(searched), key=lambda each: finals[each])
     rest = [trial for trial in searched if (trial.number, way) not in taken]
-    worst = _AS_GOOD * min(map(_errors, searched))
+    worst = _AS_GOOD * min(map(by_regret, searched))
     return max(
         (Finalist(trial, way) for trial in rest),
-        key=lambda it: (not it.is_otherwise and _errors(it.trial) <= worst, -_errors(it.trial)),
+        key=lambda it: (not it.is_otherwise and by_regret(it.trial) <= worst, -by_regret(it.trial)),
         default=None,
     )
 
 
 def _good_ways(searched: Sequence[Trial]) -> list[bool]:
-    """Ways to see images, the best first, without those that err far more at the same rung."""
+    """Ways to see images, the best first, without those that are far worse at the same rung."""
     ways: dict[bool, list[Trial]] = {}
-    for trial in sorted(searched, key=_errors):
+    for trial in sorted(searched, key=by_regret):
         ways.setdefault(_way(trial), []).append(trial)
     met = min(max(trial.rungs[-1].samples for trial in trials) for trials in ways.values())
-    errors = {
-        way: min(1 - rung.val_accuracy for t in trials for rung in t.rungs if rung.samples <= met)
+    regrets = {
+        way: min(rung.regret for t in trials for rung in t.rungs if rung.samples <= met)
         for way, trials in ways.items()
     }
-    return [way for way in ways if errors[way] <= _AS_GOOD * min(errors.values())]
+    return [way for way in ways if regrets[way] <= _AS_GOOD * min(regrets.values())]
 
 
 def _way(trial: Trial) -> bool:
     return bool(trial.configuration.get("upright"))  # short budgets' spaces have no such choice
-
-
-def _errors(trial: Trial) -> float:
-    return 1 - (trial.val_accuracy or 0.0)

@@ -22,7 +22,7 @@ from pipeline_lib.search.earlier import FROM, MOST, best_earlier
 from pipeline_lib.search.engine import SearchRequest, check_identity
 from pipeline_lib.search.fidelity import Ladder
 from pipeline_lib.search.journal import WholeLines, journal, open_storage, tidy
-from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState, thaw
 
 RECORD = "automl"
 """User attribute that holds what Optuna itself does not: rungs, size, stage, reason."""
@@ -34,7 +34,6 @@ TOLD = {
 }
 _RETRY = "retry_of"
 _PRIOR = "prior"
-_OBJECTIVE = "validation accuracy"  # what Optuna's own dashboard calls the value
 _IDENTITY = "identity"
 
 Queued = tuple[dict[str, Any], dict[str, int | str]]
@@ -62,7 +61,7 @@ def open_study(
     study = optuna.create_study(
         study_name=request.study,
         storage=_OneObjective(journal(request.directory), ladder.top),
-        direction="maximize",
+        direction=request.metric.direction,
         sampler=sampler,
         pruner=pruner,
         load_if_exists=True,
@@ -72,7 +71,7 @@ def open_study(
     _check(study, request)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        study.set_metric_names([_OBJECTIVE])
+        study.set_metric_names([f"validation {request.metric.title}"])
     _close_interrupted(study)
     return study
 
@@ -174,10 +173,10 @@ def model_directory(directory: Path, number: int) -> Path:
 
 
 class _OneObjective(JournalStorage):
-    """A study as its sampler sees it: every value is the accuracy at the top rung of this search.
+    """A study as its sampler sees it: every value is the one at the top rung of this search.
 
     A run with another budget ended at another rung, and finals train longer than any rung. Longer
-    trainings are more accurate, so a sampler that took all of these for values of one function
+    trainings are better, so a sampler that took all of these for values of one function
     would learn the length of the training instead of the configuration.
     """
 
@@ -247,16 +246,5 @@ def _was_interrupted(trial: FrozenTrial) -> bool:
 
 def _thaw(trial: FrozenTrial, directory: Path, study: str) -> Trial:
     record = dict(trial.user_attrs[RECORD])
-    rungs = tuple(
-        Rung(**{**rung, "curve": tuple(Epoch(**epoch) for epoch in rung["curve"])})
-        for rung in record.pop("rungs", ())
-    )
-    saved = record.pop("saved", False)
-    state = TrialState.recorded(record["state"], record["reason"])
-    return Trial(
-        study=study,
-        engine="optuna",
-        number=trial.number,
-        model=model_directory(directory, trial.number) if saved else None,
-        **{**record, "state": state, "rungs": rungs},
-    )
+    model = model_directory(directory, trial.number) if record.pop("saved", False) else None
+    return thaw(record, study=study, engine="optuna", number=trial.number, model=model)

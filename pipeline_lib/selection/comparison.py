@@ -12,11 +12,14 @@ from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.splits import Split
 from pipeline_lib.outcome import Champion, Contest, Decision
 from pipeline_lib.registry.once import TRIAL_TAG
+from pipeline_lib.registry.versions import METRIC_TAG
+from pipeline_lib.resampling import ALPHA
 from pipeline_lib.selection import leaderboard
 from pipeline_lib.selection.calibration import fit_temperature
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
-from pipeline_lib.statistics import ALPHA, Comparison, compare_all
-from pipeline_lib.trial import ENSEMBLE, Trial
+from pipeline_lib.statistics import Comparison, Paired, Units
+from pipeline_lib.tracking.trials import val_name
+from pipeline_lib.trial import ENSEMBLE, Trial, by_regret
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,10 +62,12 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
     labels = split.validation_targets
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
-    right = {name: answers.argmax(1) == labels for name, answers in logits.items()}
+    paired = Paired(
+        logits, labels, winner.metric, split.seed, _tries(chosen_from(trials), _tags(reigning))
+    )
     return Contest(
         winner=winner.title,
-        comparisons=compare_all(right, labels, split.seed),
+        comparisons=paired.all_pairs(),
         split_digest=split.digest,
         size=len(labels),
         chosen_from=chosen_from(trials),
@@ -74,12 +79,17 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
     )
 
 
+def _tags(reigning: Reigning | None) -> Mapping[str, str]:
+    return reigning.champion.tags if reigning else {}
+
+
 def tags(contest: Contest, winner: Trial) -> dict[str, str]:
     """What the registry has to know of a winner, for the next comparison."""
     found = {
         SPLIT_TAG: contest.split_digest,
         CHOSEN_FROM_TAG: str(contest.chosen_from),
         TRIAL_TAG: winner.label,
+        METRIC_TAG: winner.metric.name,
     }
     if winner.engine == ENSEMBLE:
         members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
@@ -101,9 +111,10 @@ def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:
     """Whether the winner becomes champion.
 
     `never` leaves it to people. Otherwise the first winner becomes champion, and a later one if
-    it is better on the same validation images: `better` asks for a higher accuracy,
-    `significant` for a difference that is shown. Where the champion was chosen on another split,
-    `significant` keeps it and `better` compares the accuracies that each had on its own.
+    it is better on the same validation images by today's metric, whatever the champion was chosen
+    by: `better` asks for a better value, `significant` for a difference that is shown. Where the
+    champion was chosen on another split, `significant` keeps it and `better` compares the values
+    that each had on its own.
     """
     reigning, pair = contest.champion, contest.against_champion
     if contest.is_champion:
@@ -127,10 +138,10 @@ def _by_rule(
 ) -> Decision:
     ahead = pair.a == contest.winner and pair.difference > 0
     if rule == "better":
-        word = "higher" if ahead else "no higher"
-        points = f"{100 * pair.difference:.2f} points between them"
-        return Decision(ahead, f"its validation accuracy is {word} ({points})")
-    tries = _tries(contest, champion_tags)
+        word = "better" if ahead else "no better"
+        apart = f"{Units(pair.metric).amount(pair.difference)} between them"
+        return Decision(ahead, f"its validation {pair.metric.title} is {word} ({apart})")
+    tries = _tries(contest.chosen_from, champion_tags)
     if not (ahead and pair.shown):
         return Decision(False, pair.sentence())
     if pair.p * tries >= ALPHA:
@@ -141,22 +152,30 @@ def _by_rule(
     return Decision(True, pair.sentence())
 
 
-def _tries(contest: Contest, champion_tags: Mapping[str, str]) -> int:
+def _tries(chosen_from: int, champion_tags: Mapping[str, str]) -> int:
     """How many times the winner's field holds the field that the champion was the best of.
 
-    Both were chosen by accuracy on these images, so both look better than they are; the best of
+    Both were chosen by their values on these images, so both look better than they are; the best of
     more looks better still. Split into fields as large as the champion's, the run had so many
     tries at beating it by luck: Bonferroni's bound over them keeps false promotions rare.
     """
     field = max(int(champion_tags.get(CHOSEN_FROM_TAG, 1)), 1)
-    return max(math.ceil(contest.chosen_from / field), 1)
+    return max(math.ceil(chosen_from / field), 1)
 
 
 def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str]) -> Decision:
-    own, other = winner.val_accuracy or 0.0, float(champion_tags.get("val_accuracy", 0.0))
-    word = "more than" if own > other else "no more than"
-    why = f"{own:.2%} on its validation images, {word} the {other:.2%} of {contest.champion_title}"
-    return Decision(own > other, f"{why} on those of another split")
+    metric = winner.metric
+    known = champion_tags.get(val_name(metric))
+    if known is None:
+        return Decision(
+            False, f"{contest.champion_title} was chosen by another metric on another split: its "
+            f"{metric.title} is not known; `automl promote` makes the challenger champion"
+        )  # fmt: skip
+    ahead = by_regret(winner) < metric.regret(float(known))
+    word, other = "better than" if ahead else "no better than", metric.text(float(known))
+    own = f"{winner.text} on its validation images"
+    why = f"{own}, {word} the {other} of {contest.champion_title} on those of another split"
+    return Decision(ahead, why)
 
 
 def chosen_from(trials: Iterable[Trial]) -> int:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
+from pipeline_lib.metrics import ACCURACY, Metric
 from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensembles
-from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState, by_regret
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ MIXTURES = "mixtures"
 """Note of an ensemble: how many mixtures were scored to find it."""
 
 _LIBRARY = 20  # models to draw from
-_MOST_ERRORS = 3
+_MOST_REGRET = 3  # times that of the best model: a worse one would join by chance
 _ENOUGH_FINALS = 4
 _AS_SURE = 4 / 3  # times the smallest log loss of a final: it joins the mean
 _SECONDS_A_MODEL, _SECONDS_A_MEMBER = 4, 12
@@ -40,7 +41,6 @@ class Selection:
     """What the mixture that is kept consists of, in the order in which it joined."""
 
     drawn: tuple[int, ...]  # places in the library, perhaps with repetitions
-    accuracies: tuple[float, ...]  # of the mixture after each, in [0, 1]
     tried: int  # mixtures that were scored
 
     @property
@@ -60,7 +60,9 @@ class Candidates:
     answers: Mapping[str, Answers]
 
 
-def choose(stages: Sequence[str], chances: Floats, labels: Labels, most: int) -> Selection:
+def choose(
+    stages: Sequence[str], chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY
+) -> Selection:
     """The mean of the finals, where there are enough; otherwise what greedy selection draws.
 
     The mean of several networks that were all trained to the end (deep ensembles: Lakshminarayanan
@@ -72,20 +74,20 @@ def choose(stages: Sequence[str], chances: Floats, labels: Labels, most: int) ->
         chances: Probabilities (models, N, classes) that each model gives the images' classes.
         labels: The images' classes, (N,).
         most: Different models at most, ≥ 1.
+        metric: Says which model is best.
     """
-    losses = {i: _score(chances[i], labels)[1] for i, s in enumerate(stages) if s == "final"}
+    losses = {i: _log_loss(chances[i], labels) for i, s in enumerate(stages) if s == "final"}
     surest = sorted(losses, key=lambda place: losses[place])[:most]
     finals = [place for place in surest if losses[place] <= _AS_SURE * losses[surest[0]]]
     if len(finals) < _ENOUGH_FINALS:
-        return select(chances, labels, most)
-    sums = chances[finals].cumsum(0)  # (finals, N, classes)
-    return Selection(tuple(finals), tuple(float((s.argmax(1) == labels).mean()) for s in sums), 1)
+        return select(chances, labels, most, metric)
+    return Selection(tuple(finals), 1)
 
 
-def select(chances: Floats, labels: Labels, most: int) -> Selection:
+def select(chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY) -> Selection:
     """Greedy selection with replacement (Caruana et al. 2004, sec. 2.1 and 2.2).
 
-    The most accurate model comes first. Each further draw takes the model that makes the log loss
+    The best model comes first. Each further draw takes the model that makes the log loss
     of the mean of all drawn the smallest, and the draw where it is smallest is kept: of a few
     errors among thousands of images, one less is chance. So a mixture may err more often here than
     the best model alone; as a candidate like any other it then loses to it.
@@ -97,39 +99,35 @@ def select(chances: Floats, labels: Labels, most: int) -> Selection:
         chances: Probabilities (models, N, classes) that each model gives the images' classes.
         labels: The images' classes, (N,).
         most: Different models at most, ≥ 1.
+        metric: Says which model is best.
     """
     import numpy as np
 
     total = np.zeros(chances.shape[1:], np.float64)
     drawn: list[int] = []
-    scores: list[tuple[int, float]] = []  # errors and log loss
+    losses: list[float] = []
     tried = 0
+    regrets = [metric.regret(metric.score(each, labels)) for each in chances]
     for count in range(1, ROUNDS + 1):
         open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(chances))
-        mixtures = [(_score((total + chances[i]) / count, labels), i) for i in open_to]
-        score, place = min(mixtures, key=_log_loss if drawn else None)
+        mixtures = [(_log_loss((total + chances[i]) / count, labels), i) for i in open_to]
+        best = min(mixtures) if drawn else min((regrets[i], loss, i) for loss, i in mixtures)[1:]
+        loss, place = best
         total += chances[place]
         drawn.append(place)
-        scores.append(score)
+        losses.append(loss)
         tried += len(open_to)
-    losses = [loss for _, loss in scores]
     kept = losses.index(min(losses)) + 1
-    accuracies = tuple(1 - errors / len(labels) for errors, _ in scores[:kept])
-    return Selection(tuple(drawn[:kept]), accuracies, tried)
+    return Selection(tuple(drawn[:kept]), tried)
 
 
-def _log_loss(mixture: tuple[tuple[int, float], int]) -> float:
-    (_, loss), _ = mixture
-    return loss
-
-
-def _score(chances: Floats, labels: Labels) -> tuple[int, float]:
-    """Errors and log loss of probabilities (N, classes)."""
+def _log_loss(chances: Floats, labels: Labels) -> float:
+    """Of probabilities (N, classes)."""
     import numpy as np
 
     of_truth = np.take_along_axis(chances, labels[:, None], 1)  # (N, 1)
     loss = -float(np.log(np.maximum(of_truth, 1e-12)).mean())
-    return int((chances.argmax(1) != labels).sum()), round(loss, 12)  # what sums' order leaves
+    return round(loss, 12)  # what the order of a sum leaves
 
 
 def add_ensemble(
@@ -156,21 +154,17 @@ def add_ensemble(
 def library(trials: Iterable[Trial], size: int) -> list[Trial]:
     """The best models of each engine, in equal numbers and `size` at most, best first.
 
-    None that errs more than `_MOST_ERRORS` times as often as the best: it would join by chance.
+    None with more than `_MOST_REGRET` times the regret of the best.
     """
     from pipeline_lib.models.saved import WEIGHTS
 
     kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
-    most_errors = _MOST_ERRORS * min((_errors(trial) for trial in kept), default=0.0)
-    kept = [trial for trial in kept if _errors(trial) <= most_errors]
+    most = _MOST_REGRET * min(map(by_regret, kept), default=0.0)
+    kept = [trial for trial in kept if by_regret(trial) <= most]
     engines = {trial.engine for trial in kept}
     each = size // max(len(engines), 1)
     chosen = [t for engine in engines for t in [t for t in kept if t.engine == engine][:each]]
     return compare.ranked(chosen)
-
-
-def _errors(trial: Trial) -> float:
-    return 1 - (trial.val_accuracy or 0.0)
 
 
 def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dict[str, Answers]:
@@ -196,45 +190,56 @@ def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dic
     temperatures = [fit_temperature(own.numpy(), labels) for own in logits]
     scaled = zip(logits, temperatures, strict=True)
     chances = np.stack([softmax(own.numpy().astype(np.float64) / t, axis=1) for own, t in scaled])
-    selection = choose([trial.stage for trial in models], chances, labels, most)
+    metric = models[0].metric
+    selection = choose([trial.stage for trial in models], chances, labels, most, metric)
     weights = selection.weights
     if len(weights) == 1:
         return answers
     shares = (list(weights.values()), [temperatures[place] for place in weights])
     mixed = combine([logits[place] for place in weights], *shares).numpy()
-    trial = _trial(kept.study, models, selection, float((mixed.argmax(1) == labels).mean()))
+    trial = _trial(kept.study, models, selection, metric.scores(mixed, labels))
     known = kept.trials()
     same = [each for each in known if each.configuration == trial.configuration]
     if not same:
-        seconds = time.time() - began
-        trial = replace(trial, number=len(known), started=began, seconds=seconds)
-        members = _members(models, temperatures, selection)
+        trial = replace(trial, number=len(known), started=began, seconds=time.time() - began)
+        joined = _joined(metric, selection.drawn, chances, labels)
+        members = _members(models, temperatures, selection, joined)
         kept.save(Ensemble(trial, members), [sources[i] for i in weights])
     answers[(same or [trial])[0].label] = mixed
     return answers
 
 
-def _trial(study: str, models: list[Trial], selection: Selection, accuracy: float) -> Trial:
+def _joined(metric: Metric, drawn: Sequence[int], chances: Floats, labels: Labels) -> list[float]:
+    """Value of the mixture after each draw."""
+    mixtures = (chances[list(drawn[:count])].mean(0) for count in range(1, len(drawn) + 1))
+    return [metric.score(mixture, labels) for mixture in mixtures]
+
+
+def _trial(
+    study: str, models: list[Trial], selection: Selection, scores: Mapping[str, float]
+) -> Trial:
     """An ensemble as a trial: what its members have, it has in sum."""
     members = [(models[place], weight) for place, weight in selection.weights.items()]
-    samples = sum(trial.rungs[-1].samples for trial, _ in members)
+    samples, metric = sum(trial.rungs[-1].samples for trial, _ in members), models[0].metric
     return Trial(
         study=study,
         engine=ENSEMBLE,
         number=0,
         state=TrialState.COMPLETE,
         configuration={trial.label: weight for trial, weight in members},
-        rungs=(Rung(samples, accuracy, 0.0),),
+        rungs=(Rung.of(metric, samples, scores, 0.0),),
         parameters=_sum(trial.parameters for trial, _ in members),
         multiply_adds=_sum(trial.multiply_adds for trial, _ in members),
         stage="final",
         notes={MIXTURES: str(selection.tried)},
+        metric=metric,
     )
 
 
 def _members(
-    models: list[Trial], temperatures: list[float], selection: Selection
+    models: list[Trial], temperatures: list[float], selection: Selection, joined: list[float]
 ) -> tuple[Member, ...]:
+    """What each member adds: `joined` are the mixture's values after each draw."""
     firsts = [selection.drawn.index(place) for place in selection.weights]
     ends = [*firsts[1:], len(selection.drawn)]  # before the next joins
     return tuple(
@@ -242,8 +247,8 @@ def _members(
             label=models[place].label,
             title=models[place].title,
             weight=weight,
-            alone=models[place].val_accuracy or 0.0,
-            joined=selection.accuracies[end - 1],
+            alone=models[place].rungs[-1].value,
+            joined=joined[end - 1],
             temperature=temperatures[place],
         )
         for (place, weight), end in zip(selection.weights.items(), ends, strict=True)

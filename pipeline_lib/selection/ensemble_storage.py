@@ -13,7 +13,7 @@ from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.selection import leaderboard
-from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, thaw
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,13 +87,7 @@ def _network(ensemble: Ensemble, sources: Sequence[Path]) -> tuple[nn.Module, di
 def _read(path: Path) -> Ensemble:
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        fields = kept["trial"]
-        changed = {
-            "state": TrialState(fields["state"]),
-            "rungs": tuple(Rung(**{**rung, "curve": ()}) for rung in fields["rungs"]),
-            "model": path.parent,
-        }
         members = tuple(Member(**each) for each in kept["members"])
-        return Ensemble(Trial(**{**fields, **changed}), members)
+        return Ensemble(thaw(kept["trial"], model=path.parent), members)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError("run", f"cannot be read ({error})", value=str(path)) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
+from pipeline_lib.metrics import Metric
 from pipeline_lib.outcome import Folded, Member
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensembles
@@ -55,16 +56,16 @@ def compare_finalists(
     chosen = [by_label[label] for label in dict.fromkeys(e.label for m in fit.values() for e in m)]
     _say_the_cost(config, chosen)
     place = kept.directory.parent
-    accuracies, failed = _accuracies(config, place, split, fit, chosen)
+    values, failed = _values(config, place, split, fit, chosen)
     left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
-    return Folded(compare_on_folds(accuracies), tuple(left_out))
+    return Folded(compare_on_folds(values, chosen[0].metric), tuple(left_out))
 
 
 def _mixture(kept: Ensembles, trial: Trial) -> Mixture:
     if trial.engine == ENSEMBLE:
         return next(each.members for each in kept.stored() if each.trial.label == trial.label)
-    accuracy = trial.val_accuracy or 0.0
-    return (Member(trial.label, trial.title, 1.0, accuracy, accuracy),)
+    value = trial.rungs[-1].value
+    return (Member(trial.label, trial.title, 1.0, value, value),)
 
 
 def _is_ours(trial: Trial) -> bool:
@@ -85,16 +86,16 @@ def _say_the_cost(config: RunConfig, trials: list[Trial]) -> None:
     )
 
 
-def _accuracies(
+def _values(
     config: RunConfig,
     place: Path,
     split: Split,
     mixtures: Mapping[str, Mixture],
     trials: list[Trial],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Accuracy of each mixture on each fold by its name; and, by label, why a trial has none."""
+    """Value of each mixture on each fold by its name; and, by label, why a trial has none."""
     count = config.validation_folds
-    accuracies: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=place, prefix="folds-") as aside:
         folds = [(Path(aside, f"{n}"), split.fold(n, count)) for n in range(count)]
         again = [
@@ -109,8 +110,10 @@ def _accuracies(
         failed = train_again(again, config.workers)
         for name, mixture in mixtures.items():
             if not failed.keys() & {member.label for member in mixture}:
-                accuracies[name] = [_accuracy(mixture, fold, place) for place, fold in folds]
-    return accuracies, failed
+                values[name] = [
+                    _value(trials[0].metric, mixture, fold, place) for place, fold in folds
+                ]
+    return values, failed
 
 
 def _job(config: RunConfig, trial: Trial, fold: Split, directory: Path) -> TrialJob:
@@ -126,7 +129,7 @@ def _job(config: RunConfig, trial: Trial, fold: Split, directory: Path) -> Trial
     )
 
 
-def _accuracy(mixture: Mixture, fold: Split, directory: Path) -> float:
+def _value(metric: Metric, mixture: Mixture, fold: Split, directory: Path) -> float:
     from pipeline_lib.models.ensemble import combine
     from pipeline_lib.models.saved import load_model
     from pipeline_lib.training.loop import batches, predict_on_all_cores
@@ -137,5 +140,5 @@ def _accuracy(mixture: Mixture, fold: Split, directory: Path) -> float:
         for network in networks
     ]
     shares = ([member.weight for member in mixture], [member.temperature for member in mixture])
-    answers = combine(logits, *shares).argmax(1).numpy()
-    return float((answers == fold.validation_targets).mean())
+    mixed = combine(logits, *shares).numpy()
+    return metric.scores(mixed, fold.validation_targets)[metric.name]

@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.files import written_aside
-from pipeline_lib.trial import ENDED, Trial, TrialState
+from pipeline_lib.metrics import ACCURACY, Metric, metric_of
+from pipeline_lib.trial import ENDED, Trial, TrialState, by_regret
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("rank", "trial", "stage", "state", "validation", "parameters", "seconds")
-"""Columns of a leaderboard that is shown to people."""
+NUMERIC = ("rank", "validation", "accuracy", "parameters", "seconds")
+"""Columns of numbers in a leaderboard that is shown to people."""
 
 
 def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
-    """Trials that ended, best validation accuracy first, one column a hyperparameter.
+    """Trials that ended, the best on validation first, one column a hyperparameter.
 
-    Columns: rank (from 1), engine, trial, stage, state, val_accuracy in [0, 1], samples (fidelity
-    reached), parameters, multiply_adds, seconds, reason, from (the trial of an earlier run whose
-    configuration it is), then the configuration as `config.NAME`.
+    Columns: rank (from 1), engine, trial, stage, state, metric (its name), value (of the metric on
+    validation), val_accuracy in [0, 1], samples (fidelity reached), parameters, multiply_adds,
+    seconds, reason, from (the trial of an earlier run whose configuration it is), then the
+    configuration as `config.NAME`.
     """
     import pandas as pd
 
@@ -34,7 +36,9 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
             "trial": trial.number,
             "stage": trial.stage,
             "state": str(trial.state),
-            "val_accuracy": trial.val_accuracy,
+            "metric": trial.metric.name,
+            "value": trial.value,
+            "val_accuracy": trial.accuracy,
             "samples": trial.rungs[-1].samples if trial.rungs else None,
             "parameters": trial.parameters,
             "multiply_adds": trial.multiply_adds,
@@ -51,25 +55,50 @@ def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
 
 
 def shown(frame: pd.DataFrame) -> list[dict[str, str]]:
-    """Rows of a leaderboard as texts by the names of `SHOWN`, for people."""
+    """Rows of a leaderboard as texts by column, for people.
+
+    `validation` is the value of the metric; beside another than accuracy, `accuracy` is shown too.
+    """
     known = frame.astype(object).where(frame.notna(), None)
-    texts = (
-        (
-            str(row["rank"]),
-            f"{row['engine']} #{row['trial']}",
-            str(row["stage"]),
-            str(row["state"]),
-            "–" if row["val_accuracy"] is None else f"{row['val_accuracy']:.2%}",
-            "–" if row["parameters"] is None else f"{int(row['parameters']):,}",
-            f"{row['seconds']:.1f}",
-        )
-        for row in known.to_dict("records")
-    )
-    return [dict(zip(SHOWN, text, strict=True)) for text in texts]
+    return [_shown(row) for row in known.to_dict("records")]
+
+
+def texts(frame: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """What `shown` gives, as the head and the rows of a table."""
+    rows = shown(frame)
+    return tuple(rows[0]) if rows else (), [(*row.values(),) for row in rows]
+
+
+def phrase(row: Mapping[str, str]) -> str:
+    """What `Trial.phrase` says, from a row of `leaderboard.csv`; older ones know accuracy alone."""
+    return _metric(row).phrase(float(row.get("value", row["val_accuracy"])))
+
+
+def _metric(row: Mapping[Any, Any]) -> Metric:
+    return metric_of(str(row.get("metric", ACCURACY.name)))
+
+
+def _shown(row: Mapping[Any, Any]) -> dict[str, str]:
+    metric = _metric(row)
+    accuracy = {"accuracy": _text(ACCURACY, row["val_accuracy"])} if metric != ACCURACY else {}
+    return {
+        "rank": str(row["rank"]),
+        "trial": f"{row['engine']} #{row['trial']}",
+        "stage": str(row["stage"]),
+        "state": str(row["state"]),
+        "validation": _text(metric, row["value"]),
+        **accuracy,
+        "parameters": "–" if row["parameters"] is None else f"{int(row['parameters']):,}",
+        "seconds": f"{row['seconds']:.1f}",
+    }
+
+
+def _text(metric: Metric, value: float | None) -> str:
+    return "–" if value is None else metric.text(value)
 
 
 def best(trials: Iterable[Trial]) -> Trial | None:
-    """The trial with the best validation accuracy whose network is kept; None without any.
+    """The best trial on validation whose network is kept; None without any.
 
     Ties go to the smaller network, then to the earlier trial.
     """
@@ -112,4 +141,4 @@ def write_leaderboard(frame: pd.DataFrame, directory: Path) -> list[Path]:
 
 
 def _order(trial: Trial) -> tuple[float, float, str, int]:
-    return (-(trial.val_accuracy or 0.0), trial.parameters or 0, trial.engine, trial.number)
+    return (by_regret(trial), trial.parameters or 0, trial.engine, trial.number)

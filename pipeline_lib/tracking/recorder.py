@@ -19,14 +19,16 @@ from pipeline_lib.tracking.trials import (
     Key,
     key_of,
     metrics_of,
+    regret_of,
     run_name,
     source_tags,
     span_of,
     state_of,
     status_of,
     tags_of,
+    val_name,
 )
-from pipeline_lib.trial import ENDED, ENSEMBLE, Trial, TrialState
+from pipeline_lib.trial import ENDED, ENSEMBLE, Trial, TrialState, by_regret
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,7 +56,7 @@ class Recorder:
         self._recorded: dict[Key, str] = {}  # run id by trial
         self._begun: dict[Key, Run] = {}  # by trial: not whole yet, when MLflow failed half-way
         self._counts: dict[str, Counter[str]] = {}  # states by engine
-        self._best: dict[str, float] = {}  # validation accuracy by engine
+        self._best: dict[str, float] = {}  # the smallest regret by engine
         self._began: int | None = None
         self._ended: dict[str, int] = {}  # by run id: when it had ended before this
 
@@ -131,7 +133,7 @@ class Recorder:
         """Record numbers of the whole run: test accuracy, calibration. Once is as twice."""
         self._log_changed(self.run_id, metrics)
 
-    def log_winner(self, val_accuracy: float, tested: Mapping[str, float]) -> None:
+    def log_winner(self, validation: Mapping[str, float], tested: Mapping[str, float]) -> None:
         """Record what the run's winner is worth, its test figures where it has any.
 
         A continued run may have another winner by now: figures of the one before, which MLflow
@@ -139,7 +141,7 @@ class Recorder:
         """
         shown = self._client.get_run(self.run_id).data.metrics
         before = {name: math.nan for name in shown if name.startswith("test_")}
-        self.log_metrics({**before, **tested, "val_accuracy": val_accuracy})
+        self.log_metrics({**before, **tested, **validation})
 
     def log_dataset(
         self, name: str, digest: str, split_digest: str, sizes: Mapping[str, int]
@@ -203,7 +205,7 @@ class Recorder:
                 key = key_of(run.data.tags)
                 self._recorded[key] = run.info.run_id
                 ended = state_of(run.data.tags)
-                self._tally(key[0], ended, run.data.metrics.get("val_accuracy"))
+                self._tally(key[0], ended, regret_of(run.data.metrics))
         for run_id in self._searches.values():
             self._client.update_run(run_id, status="RUNNING")
 
@@ -251,21 +253,20 @@ class Recorder:
 
     def _count(self, trial: Trial) -> None:
         """Draw the incumbent's rise on the search run, one point whenever it improves."""
-        before = self._best.get(trial.engine)
-        self._tally(trial.engine, trial.state, trial.val_accuracy)
-        best = self._best.get(trial.engine)
-        if best not in (None, before) and trial.engine in self._searches:
+        before = self._best.get(trial.engine, math.inf)
+        self._tally(trial.engine, trial.state, trial.regret)
+        if trial.rungs and by_regret(trial) < before and trial.engine in self._searches:
             self._client.log_metric(
                 self._searches[trial.engine],
-                "best_val_accuracy",
-                best,
+                f"best_{val_name(trial.metric)}",
+                trial.rungs[-1].value,
                 step=self.recorded(trial.engine),
             )
 
-    def _tally(self, engine: str, state: TrialState, val_accuracy: float | None) -> None:
+    def _tally(self, engine: str, state: TrialState, regret: float | None) -> None:
         self._counts.setdefault(engine, Counter())[state] += 1
-        if val_accuracy is not None:  # also of one that was pruned or stopped: it may win
-            self._best[engine] = max(val_accuracy, self._best.get(engine, 0.0))
+        if regret is not None:  # also of one that was pruned or stopped: it may win
+            self._best[engine] = min(regret, self._best.get(engine, math.inf))
 
     def _summarise(self, engine: str, run_id: str) -> None:
         counts = self._counts.get(engine, Counter())

@@ -5,12 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 
-from pipeline_lib.trial import Trial, TrialState
+from pipeline_lib.metrics import ACCURACY, Metric
+from pipeline_lib.trial import Rung, Trial, TrialState
 
 Key = tuple[str, str, str]
 """Engine, number and stage: what one study may hold once."""
 
+REGRET = "regret"
+"""How far a value is from perfect, where the metric is not accuracy: smaller is better."""
 _LONGEST_REASON = 2000  # characters; MLflow refuses tags above 8000
+
+
+def val_name(metric: Metric) -> str:
+    """What MLflow calls the value of a metric on validation."""
+    return f"val_{metric.key}"
+
+
+def values_of(metric: Metric, rung: Rung) -> dict[str, float]:
+    """What a rung reached on validation, by name: its accuracy, and the value of another metric."""
+    return {val_name(ACCURACY): rung.scores[ACCURACY.name], val_name(metric): rung.value}
+
+
+def regret_of(metrics: Mapping[str, float]) -> float | None:
+    """The regret of a recorded trial from its numbers; None where it has no value."""
+    accuracy = metrics.get(val_name(ACCURACY))
+    return metrics.get(REGRET, None if accuracy is None else ACCURACY.regret(accuracy))
 
 
 def key_of(tags: Mapping[str, str]) -> Key:
@@ -20,11 +39,11 @@ def key_of(tags: Mapping[str, str]) -> Key:
 
 def run_name(trial: Trial) -> str:
     """`99.43 · optuna-0041`: what the narrow column of the list of runs has room for, first."""
-    accuracy = "" if trial.val_accuracy is None else f"{100 * trial.val_accuracy:.2f}"
+    value = "" if trial.value is None else trial.text.removesuffix("%")
     outcome = {
-        TrialState.COMPLETE: accuracy,
+        TrialState.COMPLETE: value,
         TrialState.FAILED: "failed",
-    }.get(trial.state, f"{trial.state} {accuracy}".strip())
+    }.get(trial.state, f"{trial.state} {value}".strip())
     stage = "" if trial.stage == "search" else f" {trial.stage}"
     return f"{outcome} · {trial.label}{stage}"
 
@@ -56,14 +75,18 @@ def tags_of(trial: Trial) -> dict[str, str]:
 def metrics_of(trial: Trial) -> Iterator[tuple[str, float, int]]:
     """Name, value and step of every number; steps are training samples seen.
 
-    `val_accuracy` has one point a rung, so its last value is the trial's. The curves are
-    those of the highest rung: each rung begins anew, and MLflow has one curve a name.
+    `val_accuracy`, and `val_` and the metric's name where it is another, have one point a rung, so
+    their last values are the trial's. The curves are those of the highest rung: each rung begins
+    anew, and MLflow has one curve a name.
     """
     for rung in trial.rungs:
-        yield "val_accuracy", rung.val_accuracy, rung.samples
+        for name, value in values_of(trial.metric, rung).items():
+            yield name, value, rung.samples
+        if trial.metric != ACCURACY:
+            yield REGRET, rung.regret, rung.samples
         yield "rung_seconds", rung.seconds, rung.samples
     for epoch in trial.rungs[-1].curve if trial.rungs else ():
-        yield "curve/val_accuracy", epoch.val_accuracy, epoch.samples
+        yield f"curve/{val_name(trial.metric)}", epoch.value, epoch.samples
         yield "curve/train_loss", epoch.train_loss, epoch.samples
     yield "seconds", round(trial.seconds, 2), 0
     if trial.parameters is not None:

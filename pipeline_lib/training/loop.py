@@ -17,6 +17,7 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.data.examples import Examples
 from pipeline_lib.data.splits import Indices, Split
 from pipeline_lib.errors import TrialFailure
+from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.models.convnet import Normalise
 from pipeline_lib.models.saved import build_model
 from pipeline_lib.training.device import Device
@@ -66,6 +67,8 @@ class Training:
         self._train = torch.from_numpy(split.train).to(device.kind)  # (N_train,) rows
         self._val_targets = torch.from_numpy(split.validation_targets).to(device.kind)
         self.seed = seed
+        self.metric = find(split.problem.metric)
+        self._scores: dict[str, float] = {}  # of the last evaluation
         self._architecture = architecture
         self._check = check
         self._continues = architecture["kind"] == "book"
@@ -124,13 +127,14 @@ class Training:
             curve.append(self._point(curve, seen, loss_sum))
         self._seen = already + seen
         took = time.perf_counter() - began
-        return Rung(self._seen, curve[-1].val_accuracy, took, tuple(curve))
+        return Rung.of(self.metric, self._seen, self._scores, took, tuple(curve))
 
     def _point(self, curve: list[Epoch], seen: int, loss_sum: Tensor) -> Epoch:
         """Evaluate, and start the sum of losses anew."""
         mean_loss = float(loss_sum) / (seen - (curve[-1].samples if curve else 0))
         loss_sum.zero_()
-        return Epoch(seen, mean_loss, self.evaluate())
+        self._scores = self.evaluate()
+        return Epoch(seen, mean_loss, self._scores[self.metric.name])
 
     def _step(self, which: Tensor) -> Tensor:
         """Train on the samples (B,) of the training part; their mean loss."""
@@ -171,11 +175,17 @@ class Training:
             group["lr"] = peak * factor
 
     @torch.inference_mode()
-    def evaluate(self) -> float:
-        """Accuracy on the validation part, in [0, 1]."""
+    def evaluate(self) -> dict[str, float]:
+        """Scores on the validation part by name: the metric's, and accuracy always.
+
+        Raises:
+            TrialFailure: What the network answers are no finite numbers.
+        """
         logits = predict(self.model, batches(self.examples, self.split.validation))
+        if self.metric != ACCURACY:
+            return self.metric.scores(logits.cpu().numpy(), self.split.validation_targets)
         hits = int((logits.argmax(1) == self._val_targets).sum())
-        return hits / len(self._val_targets)
+        return {ACCURACY.name: hits / len(self._val_targets)}
 
 
 def batches(examples: Examples, rows: Indices) -> Iterator[Tensor]:

@@ -29,7 +29,7 @@ from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.isolation import ignore_signals, isolating
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.training.memory import limit_memory
-from pipeline_lib.trial import Configuration, Epoch, Rung
+from pipeline_lib.trial import Configuration, Rung
 
 if TYPE_CHECKING:  # numpy would keep the forkserver from starting
     from pipeline_lib.data.splits import Split
@@ -127,8 +127,7 @@ class TrialWorker:
         if "failed" in message:
             raise TrialFailure("worker", message["failed"])
         self.size = Size(message["parameters"], message["multiply_adds"])
-        fields = message["rung"]
-        return Rung(**{**fields, "curve": tuple(Epoch(**epoch) for epoch in fields["curve"])})
+        return Rung.thaw(message["rung"])
 
     def _obituary(self) -> str:
         self._process.join(_JOIN_SECONDS)

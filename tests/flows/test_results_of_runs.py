@@ -79,7 +79,7 @@ def test_a_terminal_shows_every_word_whole(words, finished_home, outcome, monkey
 def test_the_list_of_runs(finished_home, outcome):
     (run,) = list_runs(finished_home)
     assert (run.name, run.dataset, run.state, run.champion) == ("first", "mnist", "finished", 1)
-    assert run.best == outcome.winner.val_accuracy
+    assert run.best == outcome.winner.text
 
 
 def test_the_run_that_began_last_comes_first(copied):
@@ -94,7 +94,7 @@ def test_how_a_run_stands(copied, outcome):
     (copied.run("first") / "summary.json").unlink()
     (run,) = list_runs(copied)
     assert (run.state, run.champion) == ("unfinished", None)
-    assert run.best == outcome.winner.val_accuracy  # from the study
+    assert run.best == outcome.winner.text  # from the study
     lock = acquire(copied.study("first") / ".lock")
     try:
         assert list_runs(copied)[0].state == "running"
@@ -111,7 +111,7 @@ def test_a_leaderboard_has_the_trials_and_their_seconds(
     best = outcome.leaderboard.iloc[0]
     table = said(*words, home=finished_home, monkeypatch=monkeypatch, capsys=capsys)
     *_, line = table.splitlines()
-    for text in (f"{best.engine} #{best.trial}", f"{best.val_accuracy:.2%}", f"{best.seconds:.1f}"):
+    for text in (f"{best.engine} #{best.trial}", f"{best.value:.2%}", f"{best.seconds:.1f}"):
         assert text in line
     name, trials = trials_of(finished_home, None)
     assert (name, trials) == ("first", outcome.trials)
@@ -122,7 +122,7 @@ def test_a_leaderboard_has_the_trials_and_their_seconds(
 def test_the_champion_and_its_figures(finished_home, outcome, monkeypatch, capsys):
     table = said("champion", "mnist", home=finished_home, monkeypatch=monkeypatch, capsys=capsys)
     _, line = table.splitlines()
-    for text in ("automl-mnist", "v1", f"{outcome.winner.val_accuracy:.2%}", "first"):
+    for text in ("automl-mnist", "v1", f"{outcome.winner.value:.2%}", "first"):
         assert text in line
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d", line)
     monkeypatch.setenv("AUTOML_HOME", "")

@@ -4,6 +4,8 @@ import math
 import random
 from dataclasses import replace
 
+from made import made_rung
+
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.evaluation.final_test import summarise
@@ -39,7 +41,7 @@ def report_data(trials: int = 500, **changes: object) -> ReportData:
     by_optuna = round(trials * 0.6)
     made = [_optuna_trial(number, draw) for number in range(by_optuna)]
     made += [_autopytorch_trial(number, draw) for number in range(trials - by_optuna)]
-    best = max((t for t in made if t.engine == "optuna"), key=lambda t: t.val_accuracy or 0)
+    best = max((t for t in made if t.engine == "optuna"), key=lambda t: t.value or 0)
     final = replace(
         best,
         number=by_optuna,
@@ -48,7 +50,7 @@ def report_data(trials: int = 500, **changes: object) -> ReportData:
         reason="",
         started=BEGAN + 3000,
         seconds=500.0,
-        rungs=(_followed(400_000, min(0.9968, (best.val_accuracy or 0) + 0.001), 480.0),),
+        rungs=(_followed(400_000, min(0.9968, (best.value or 0) + 0.001), 480.0),),
     )
     made.append(final)
     data = ReportData(
@@ -111,7 +113,7 @@ def _followed(samples: int, accuracy: float, seconds: float) -> Rung:
         Epoch(samples * step // 8, 2 / step, 1 - (1 - accuracy) * (2.4 - 1.4 * step / 8))
         for step in range(1, 9)
     )
-    return Rung(samples, accuracy, seconds, curve)
+    return made_rung(samples, accuracy, seconds, curve)
 
 
 def _row(name: str, kind: str, span: list, log: bool = False) -> dict:
@@ -189,7 +191,7 @@ def _autopytorch_trial(number: int, draw: random.Random) -> Trial:
             "optimizer:SGDOptimizer:lr": rate,
             "optimizer:SGDOptimizer:momentum": draw.uniform(0.1, 0.99),
         },
-        rungs=(Rung(samples, max(1 - worse, 0.1), samples / 15_000),),
+        rungs=(made_rung(samples, max(1 - worse, 0.1), samples / 15_000),),
         started=BEGAN + 20 + 14 * number,
         seconds=samples / 15_000 + 3,
         parameters=width * 900,

@@ -12,23 +12,24 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made_rung
 from synthetic import report_data
 
 from pipeline_lib.outcome import Contest
 from pipeline_lib.report import Section, Table, build_card, build_report, files
 from pipeline_lib.report.build import board, cost, duration
 from pipeline_lib.report.charts import (
-    accuracy_against_cost,
-    accuracy_over_time,
     pareto_front,
     rung_flow,
+    value_against_cost,
+    value_over_time,
 )
 from pipeline_lib.report.curves import learning_curves
 from pipeline_lib.report.figures import log_axis
 from pipeline_lib.report.hyperparameter_charts import charts as hyperparameter_charts
 from pipeline_lib.report.hyperparameters import comparable, hyperparameters, importances
 from pipeline_lib.statistics import Comparison
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 SECTIONS = [
     "leaderboard", "time", "pareto", "hyperparameters", "rungs", "statistics", "test",
@@ -130,7 +131,7 @@ def test_a_winner_without_test_figures_is_reported_by_its_validation_figures() -
     _, head, _ = card.split("---\n", 2)
     result = yaml.safe_load(head)["model-index"][0]["results"][0]
     assert result["dataset"]["split"] == "validation"
-    assert result["metrics"][0]["value"] == pytest.approx(data.winner.val_accuracy, abs=1e-6)
+    assert result["metrics"][0]["value"] == pytest.approx(data.winner.value, abs=1e-6)
     assert "mnist-20261124-0200/optuna-0300" in html  # the ledger is shown all the same
 
 
@@ -145,21 +146,21 @@ def test_it_shows_what_it_was_handed() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9), st.integers(1, 9)), max_size=30))
 def test_the_front_is_what_nobody_beats(costs: list[tuple[int, int, int]]) -> None:
     trials = [
-        Trial("s", "optuna", n, TrialState.COMPLETE, {}, (Rung(1, a / 10, 1.0),), p, m)
+        Trial("s", "optuna", n, TrialState.COMPLETE, {}, (made_rung(1, a / 10, 1.0),), p, m)
         for n, (a, p, m) in enumerate(costs)
     ]
 
     def beats(one: Trial, other: Trial) -> bool:
-        a, b = ((-t.rungs[0].val_accuracy, t.parameters, t.multiply_adds) for t in (one, other))
+        a, b = ((-t.rungs[0].value, t.parameters, t.multiply_adds) for t in (one, other))
         return a != b and all(x <= y for x, y in zip(a, b, strict=True))
 
     front = pareto_front(trials)
     assert not any(beats(one, other) for one in trials for other in front)
     for other in trials:
-        same = [(t.val_accuracy, t.parameters, t.multiply_adds) for t in front]
-        mine = (other.val_accuracy, other.parameters, other.multiply_adds)
+        same = [(t.value, t.parameters, t.multiply_adds) for t in front]
+        mine = (other.value, other.parameters, other.multiply_adds)
         assert mine in same or any(beats(one, other) for one in front)
-    accuracies = [trial.val_accuracy for trial in front]
+    accuracies = [trial.value for trial in front]
     assert accuracies == sorted(accuracies, reverse=True)
 
 
@@ -183,7 +184,7 @@ def test_a_few_trials_have_hyperparameter_charts_without_importance() -> None:
 
 def test_every_axis_that_shows_has_a_title() -> None:
     data = report_data()
-    drawn = [accuracy_over_time(data.trials), *accuracy_against_cost(data.trials, {})]
+    drawn = [value_over_time(data.trials), *value_against_cost(data.trials, {})]
     drawn += [learning_curves(data.trials), *hyperparameter_charts("optuna", data.trials)]
     for chart in drawn:
         layout = chart.figure["layout"]
@@ -199,7 +200,7 @@ def test_learning_curves_are_of_the_best_trials_that_have_one() -> None:
     chart = learning_curves(trials)
     assert chart is not None
     followed = [trial for trial in trials if trial.rungs and trial.rungs[-1].curve]
-    best = sorted(followed, key=lambda t: -(t.val_accuracy or 0))[:5]
+    best = sorted(followed, key=lambda t: -(t.value or 0))[:5]
     lines = chart.figure["data"]
     assert [line["name"] for line in lines] == [f"{t.engine} #{t.number}" for t in best]
     assert lines[0]["x"] == [epoch.samples for epoch in best[0].rungs[-1].curve]
@@ -233,7 +234,7 @@ def test_a_report_says_how_many_of_the_mistakes_it_shows(html: str) -> None:
 
 def test_the_best_so_far_never_falls() -> None:
     lines = [
-        t for t in accuracy_over_time(report_data().trials).figure["data"] if t["mode"] == "lines"
+        t for t in value_over_time(report_data().trials).figure["data"] if t["mode"] == "lines"
     ]
     assert [line["name"] for line in lines] == ["optuna, best so far", "autopytorch, best so far"]
     for line in lines:
@@ -258,7 +259,7 @@ def test_hyperparameters_are_compared_at_the_fidelity_that_most_reached() -> Non
     samples, found = comparable(optuna)
     assert samples == 10_000
     assert len(found) == sum(bool(t.rungs) and t.stage == "search" for t in optuna)
-    assert all(accuracy == trial.rungs[0].val_accuracy for trial, accuracy in found)
+    assert all(rung == trial.rungs[0] for trial, rung in found)
 
 
 def test_the_hyperparameter_that_decides_is_the_important_one() -> None:

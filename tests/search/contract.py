@@ -173,9 +173,9 @@ class EngineContract:
             assert fidelities == sorted(set(fidelities))
             assert fidelities[0] > 0
             for rung in trial.rungs:
-                assert 0 <= rung.val_accuracy <= 1
+                assert 0 <= rung.value <= 1
                 assert rung.seconds > 0
-                assert all(0 <= epoch.val_accuracy <= 1 for epoch in rung.curve)
+                assert all(0 <= epoch.value <= 1 for epoch in rung.curve)
             assert trial.parameters > 0
             assert trial.multiply_adds > 0
 
@@ -188,7 +188,7 @@ class EngineContract:
                 continue
             predicted = validation_logits(load_model(trial.model), split).argmax(1).numpy()
             accuracy = int((predicted == labels).sum()) / len(labels)
-            assert accuracy == pytest.approx(trial.val_accuracy, abs=1e-6)
+            assert accuracy == pytest.approx(trial.value, abs=1e-6)
 
     def test_what_is_not_complete_has_a_reason(self, searched):
         for trial in searched.trials:
@@ -282,7 +282,7 @@ class EngineContract:
             tmp_path, study="later", trials=1, workers=1, seed=4, warm_start=earlier
         )
         first = run_search(engine, request).trials[0]
-        best = max(searched.trials, key=lambda trial: trial.val_accuracy or 0.0)
+        best = max(searched.trials, key=lambda trial: trial.value or 0.0)
         assert first.configuration == best.configuration
         assert best.study in first.notes["from"]
 

@@ -1,9 +1,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made_rung
 
 from pipeline_lib.search.fidelity import REDUCTION, Finalist, Ladder, next_finalist
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 
 def test_the_reason_of_a_pruned_trial_names_the_share_that_climbs():
@@ -39,7 +40,7 @@ LADDER = Ladder((100, 300), 3)
 
 @given(st.floats(0.01, 100), st.floats(-10, 1000), st.booleans())
 def test_a_final_ends_within_the_time_left(seconds, left, counted):
-    reached = Rung(300, 0.9, seconds)
+    reached = made_rung(300, 0.9, seconds)
     final = LADDER.final(reached, left, counted)
     if final is None:
         assert left < 1.3 * seconds
@@ -50,17 +51,17 @@ def test_a_final_ends_within_the_time_left(seconds, left, counted):
 
 def test_a_counted_search_has_finals_of_fixed_length():
     for left in (100.0, 1000.0):
-        assert LADDER.final(Rung(300, 0.9, 1.0), left, True).samples == 900
+        assert LADDER.final(made_rung(300, 0.9, 1.0), left, True).samples == 900
 
 
 def test_elsewhere_the_clock_ends_a_final_that_is_faster_than_its_rung():
-    final = LADDER.final(Rung(300, 0.9, 1.0), 100.0, False)
+    final = LADDER.final(made_rung(300, 0.9, 1.0), 100.0, False)
     assert final.samples > 1.5 * 300 * final.seconds
 
 
 @pytest.mark.parametrize("left", [1.0, 0.0, -5.0])
 def test_time_that_has_run_out_leaves_no_final(left):
-    assert LADDER.final(Rung(300, 0.9, 1.0), left, False) is None
+    assert LADDER.final(made_rung(300, 0.9, 1.0), left, False) is None
 
 
 @given(st.floats(1, 1e6), st.floats(1e-5, 0.1))
@@ -68,7 +69,7 @@ def test_finals_in_turn_share_the_time_evenly(budget, seconds_a_sample):
     """Four at most, as many as make eight passes each, and none shorter than 200 s but alone."""
     left = window = budget - LADDER.search_seconds(budget)
     shortest = LADDER.shortest_final(budget)
-    reached = Rung(300, 0.9, 300 * seconds_a_sample)
+    reached = made_rung(300, 0.9, 300 * seconds_a_sample)
     turns = []
     while left > shortest / 2:
         turns.append(LADDER.turn(reached, left, shortest, train_size=54_000))
@@ -83,13 +84,13 @@ def test_finals_in_turn_share_the_time_evenly(budget, seconds_a_sample):
 def test_on_a_fast_machine_long_budgets_have_four_finals_in_turn_and_on_a_slow_one_one():
     left, shortest = 1333.0, LADDER.shortest_final(2000.0)
     for seconds, turns in ((0.2, 4), (0.3, 3), (0.5, 2), (0.9, 1)):
-        reached = Rung(300, 0.9, seconds)
+        reached = made_rung(300, 0.9, seconds)
         assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
 
 
 def contender(number, accuracy, upright=None):
     view = {} if upright is None else {"upright": upright}
-    rungs = (Rung(100, accuracy, 1.0),)
+    rungs = (made_rung(100, accuracy, 1.0),)
     return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs)
 
 
@@ -125,7 +126,7 @@ def test_a_way_that_is_far_worse_gets_no_final():
 
 def test_ways_are_compared_at_a_rung_that_both_have():
     low = contender(4, 0.98, False)
-    first = Rung(100, 0.985, 1.0), Rung(300, 0.995, 1.0)
+    first = made_rung(100, 0.985, 1.0), made_rung(300, 0.995, 1.0)
     climbed = Trial("s", "optuna", 0, TrialState.COMPLETE, {"upright": True}, first)
     assert finals_of([low, climbed], 2) == [(0, True), (0, False)]
     hopeless = contender(4, 0.97, False)

@@ -59,7 +59,7 @@ class TestOptunaEngine(EngineContract):
     def test_finals_train_the_best_configurations_longer(self, searched):
         """The search ended by count, so each of the two workers had one final of fixed length."""
         finals = [trial for trial in searched.trials if trial.stage == "final"]
-        best = sorted(searching(searched.trials), key=lambda t: -t.val_accuracy)[: self.workers]
+        best = sorted(searching(searched.trials), key=lambda t: -t.value)[: self.workers]
         assert len(finals) == self.workers
         assert [t.configuration for t in finals] == [t.configuration for t in best]
         for final, origin in zip(finals, best, strict=True):
@@ -94,7 +94,7 @@ class TestOptunaEngine(EngineContract):
         monkeypatch.setattr(ladder, "_AS_GOOD", float("inf"))
         done = run_search(engine, make_request(tmp_path, trials=3, workers=4, **long_budget()))
         upright, one, other, *finals = done.trials
-        better = max(one, other, key=lambda trial: trial.val_accuracy)
+        better = max(one, other, key=lambda trial: trial.value)
         told = {final.notes["final"]: final.configuration for final in finals}
         assert told == {
             f"of {upright.label}": upright.configuration,

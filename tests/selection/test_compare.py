@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made import made_rung
 
 from pipeline_lib.selection.leaderboard import (
     best,
@@ -11,11 +12,11 @@ from pipeline_lib.selection.leaderboard import (
     outcomes,
     write_leaderboard,
 )
-from pipeline_lib.trial import Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState
 
 
 def trial(number, *accuracies, state=TrialState.COMPLETE, **fields):
-    rungs = tuple(Rung(100 * 3**i, a, 1.0) for i, a in enumerate(accuracies))
+    rungs = tuple(made_rung(100 * 3**i, a, 1.0) for i, a in enumerate(accuracies))
     usual = {
         "study": "s",
         "engine": "optuna",
@@ -49,8 +50,8 @@ def test_the_leaderboard_has_a_row_for_each_trial_that_ended_best_first():
 def test_its_columns():
     frame = leaderboard(TRIALS)
     assert list(frame.columns) == [
-        "rank", "engine", "trial", "stage", "state", "val_accuracy", "samples", "parameters",
-        "multiply_adds", "seconds", "reason", "from", "config.units", "config.lr",
+        "rank", "engine", "trial", "stage", "state", "metric", "value", "val_accuracy", "samples",
+        "parameters", "multiply_adds", "seconds", "reason", "from", "config.units", "config.lr",
         "config.optimizer",
     ]  # fmt: skip
     first, last = frame.iloc[0], frame.iloc[3]

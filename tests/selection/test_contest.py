@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from in_memory import validation_logits
+from made import made_rung
 
 from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.source import Source
@@ -17,19 +18,20 @@ from pipeline_lib.models.saved import build_model, design, load_model, save_mode
 from pipeline_lib.outcome import Champion, Contest
 from pipeline_lib.registry.promotion import champion, promote, promote_over
 from pipeline_lib.registry.versions import Candidate, register
+from pipeline_lib.resampling import ALPHA, bootstrap_interval, paired_counts
 from pipeline_lib.run.finish import reigning
 from pipeline_lib.selection.comparison import chosen_from, decide, hold, tags
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
-from pipeline_lib.statistics import ALPHA, Comparison, bootstrap_interval, mcnemar, paired_counts
+from pipeline_lib.statistics import Comparison, mcnemar
 from pipeline_lib.tracking import Recorder
-from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 ARCHITECTURE = design(
     {"multiply_adds": 2e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
      "fc": 0, "dropout": 0.0}, (1, 28, 28), 10,
 )  # fmt: skip
 
-WINNER = Trial("s", "optuna", 41, TrialState.COMPLETE, {}, rungs=(Rung(100, 0.99, 1.0),))
+WINNER = Trial("s", "optuna", 41, TrialState.COMPLETE, {}, rungs=(made_rung(100, 0.99, 1.0),))
 
 
 def a_champion(**tags: object) -> Champion:
@@ -106,7 +108,7 @@ def test_a_champion_of_another_split_stays_but_for_better() -> None:
     assert "`automl promote`" in kept.why
     assert "another split" in other.sentences()[-1]
     assert decide("better", other, WINNER).promote
-    assert "99.00% on its validation images, more than the 98.50% of champion v3" in (
+    assert "99.00% on its validation images, better than the 98.50% of champion v3" in (
         decide("better", other, WINNER).why
     )
     as_good = contest(champion=a_champion(val_accuracy=0.99), not_compared=why)
@@ -157,7 +159,7 @@ def pair_of(after: np.ndarray, before: np.ndarray, generator: np.random.Generato
 
 def a_field(count: int, state: TrialState = TrialState.COMPLETE) -> list[Trial]:
     """So many trials of one rung each, all of them ranked."""
-    rungs = (Rung(100, 0.99, 1.0),)
+    rungs = (made_rung(100, 0.99, 1.0),)
     return [Trial("s", "optuna", n, state, {}, rungs, model=Path("kept")) for n in range(count)]
 
 
@@ -228,7 +230,13 @@ def a_trial(directory: Path, engine: str, number: int, seed: int, data: Split) -
     answers = validation_logits(load_model(directory), data).argmax(1).numpy()
     accuracy = float((answers == data.validation_targets).mean())
     return Trial(
-        "s", engine, number, TrialState.COMPLETE, {}, (Rung(1, accuracy, 1.0),), model=directory
+        "s",
+        engine,
+        number,
+        TrialState.COMPLETE,
+        {},
+        (made_rung(1, accuracy, 1.0),),
+        model=directory,
     )
 
 
@@ -241,7 +249,7 @@ def test_engines_and_the_champion_meet_on_the_same_images(
         for engine, seed in (("optuna", 0), ("autopytorch", 50))
         for number in (1, 2)
     ]
-    winner = max(trials, key=lambda trial: trial.val_accuracy or 0.0)
+    winner = max(trials, key=lambda trial: trial.value or 0.0)
 
     def run_id_of_tonight() -> str:
         return "another run"
@@ -253,11 +261,11 @@ def test_engines_and_the_champion_meet_on_the_same_images(
     assert (alone.champion, alone.against_champion, alone.chosen_from) == (None, None, 4)
     (only,) = alone.comparisons
     tops = [
-        max((t for t in trials if t.engine == engine), key=lambda t: t.val_accuracy or 0.0)
+        max((t for t in trials if t.engine == engine), key=lambda t: t.value or 0.0)
         for engine in ("optuna", "autopytorch")
     ]
     assert {only.a, only.b} == {top.title for top in tops}
-    accuracies = sorted((top.val_accuracy or 0.0 for top in tops), reverse=True)
+    accuracies = sorted((top.value or 0.0 for top in tops), reverse=True)
     assert only.difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-6)
     typical = brightness(small_data.examples, small_data.train)
     assert alone.brightness == typical

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from in_memory import validation_logits
+from made import made_rung
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogued import Catalogued
@@ -52,7 +53,7 @@ from pipeline_lib.selection.ensemble import (
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.training.loop import predict
-from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 CONVNET = design(
     {"multiply_adds": 1e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
@@ -79,6 +80,11 @@ def accuracy_of(chances, labels):
     return float((chances.argmax(1) == labels).mean())
 
 
+def mixed(chances, chosen, draws=None):
+    """The mean of what was drawn first."""
+    return chances[list(chosen.drawn[:draws])].mean(0)
+
+
 def log_loss(chances, labels):
     return float(-np.log(chances[np.arange(len(labels)), labels]).mean())
 
@@ -88,16 +94,14 @@ def test_a_selection_keeps_its_promises(made, most):
     chances, labels = made
     chosen = select(chances, labels, most)
     singles = [accuracy_of(own, labels) for own in chances]
-    assert chosen.accuracies[0] == pytest.approx(max(singles))
+    assert singles[chosen.drawn[0]] == max(singles)
     assert sum(chosen.weights.values()) == pytest.approx(1)
     assert 1 <= len(chosen.weights) <= most
     assert 1 <= len(chosen.drawn) <= ROUNDS
     assert set(chosen.weights) <= set(range(len(chances)))
     assert ROUNDS <= chosen.tried <= ROUNDS * len(chances)
-    mixed = sum(chances[i] for i in chosen.drawn) / len(chosen.drawn)
-    assert chosen.accuracies[-1] == pytest.approx(accuracy_of(mixed, labels))
     first = chances[chosen.drawn[0]]
-    assert log_loss(mixed, labels) <= log_loss(first, labels) + 1e-9
+    assert log_loss(mixed(chances, chosen), labels) <= log_loss(first, labels) + 1e-9
     assert select(chances.copy(), labels.copy(), most) == chosen
 
 
@@ -108,8 +112,8 @@ def test_a_lucky_model_does_not_keep_a_better_mixture_from_being_kept():
     chances[0] = (0.6, 0.4)
     chances[1:, 0] = (0.3, 0.7)
     chosen = select(chances, labels, 5)
-    assert chosen.accuracies[0] == 1
-    assert chosen.accuracies[-1] == pytest.approx(0.95)
+    assert accuracy_of(mixed(chances, chosen, 1), labels) == 1
+    assert accuracy_of(mixed(chances, chosen), labels) == pytest.approx(0.95)
     assert {0, 1} <= set(chosen.drawn)
 
 
@@ -119,8 +123,8 @@ def test_models_that_err_elsewhere_are_put_together():
     for model in range(3):
         chances[model, 10 * model : 10 * model + 10] = (0.4, 0.6)
     chosen = select(chances, labels, 5)
-    assert chosen.accuracies[0] == pytest.approx(2 / 3)
-    assert chosen.accuracies[-1] == 1
+    assert accuracy_of(mixed(chances, chosen, 1), labels) == pytest.approx(2 / 3)
+    assert accuracy_of(mixed(chances, chosen), labels) == 1
     assert len(select(chances, labels, 1).weights) == 1
     assert select(chances[:1], labels, 5).drawn == (0,)  # to draw it again adds nothing
 
@@ -152,7 +156,6 @@ def test_four_finals_answer_together_in_equal_parts_the_surest_first():
     chosen = choose(["final", "final", "search", "final", "search", "final"], chances, labels, 8)
     assert chosen.weights == {0: 0.25, 3: 0.25, 1: 0.25, 5: 0.25}
     assert list(chosen.drawn) == [0, 3, 1, 5]
-    assert chosen.accuracies == (1, 1, 1, 1)
     assert chosen.tried == 1
 
 
@@ -177,8 +180,8 @@ def test_with_fewer_finals_it_is_drawn_greedily(made, most, data):
 
 
 def test_models_that_err_far_more_often_are_not_in_the_library(trials):
-    good = replace(trials[0], rungs=(replace(trials[0].rungs[0], val_accuracy=0.99),))
-    as_good = replace(trials[1], rungs=(replace(trials[1].rungs[0], val_accuracy=0.985),))
+    good = replace(trials[0], rungs=(made_rung(trials[0].rungs[0].samples, 0.99),))
+    as_good = replace(trials[1], rungs=(made_rung(trials[1].rungs[0].samples, 0.985),))
     assert library([good, as_good, *trials[2:]], 20) == [good, as_good]
 
 
@@ -203,7 +206,7 @@ def a_trial(directory: Path, engine: str, number: int, data: Split) -> Trial:
     save_model(build_model(architecture), architecture, directory)
     logits = validation_logits(load_model(directory), data).numpy()
     accuracy = accuracy_of(logits, data.validation_targets)
-    rungs = (Rung(100, accuracy, 1.0),)
+    rungs = (made_rung(100, accuracy, 1.0),)
     sizes = {"parameters": 1000 + number, "multiply_adds": 2000}
     return Trial("s", engine, number, TrialState.COMPLETE, {}, rungs, model=directory, **sizes)
 
@@ -238,10 +241,10 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
     assert (
         ensemble.members[0].alone
         == ensemble.members[0].joined
-        == max(each.val_accuracy for each in trials)
+        == max(each.value for each in trials)
     )
 
-    assert ensemble.members[-1].joined == pytest.approx(trial.val_accuracy)
+    assert ensemble.members[-1].joined == pytest.approx(trial.value)
 
     logits = validation_logits(load_model(trial.model), small_data)
     alone = [validation_logits(load_model(each.model), small_data) for each in members]
@@ -251,7 +254,7 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
     fitted = [fit_temperature(own.numpy(), labels) for own in alone]
     assert temperatures == pytest.approx(fitted)
     assert np.array_equal(candidates.answers[trial.label], logits.numpy())
-    assert trial.val_accuracy == accuracy_of(logits.numpy(), labels)
+    assert trial.value == accuracy_of(logits.numpy(), labels)
 
 
 def test_where_a_run_has_four_finals_it_is_their_mean(run, trials, small_data):
@@ -306,7 +309,7 @@ def test_it_wins_by_validation_accuracy_alone_and_meets_the_others(run, trials, 
     best = compare.best(trials)
     together = candidates.trials[-1]
     rung = together.rungs[0]
-    ahead = replace(together, rungs=(replace(rung, val_accuracy=best.val_accuracy + 0.001),))
+    ahead = replace(together, rungs=(made_rung(rung.samples, best.value + 0.001),))
     assert compare.best([*trials, ahead]) == ahead
     level = replace(together, rungs=best.rungs)
     assert compare.best([*trials, level]) == best
@@ -394,7 +397,7 @@ class TestInARun:
         best = compare.best(trial for trial in outcome.trials if trial.engine != ENSEMBLE)
         assert len(together) == 1
         assert 1 < len(together[0].configuration) <= 2
-        wins = together[0].val_accuracy > best.val_accuracy
+        wins = together[0].value > best.value
         assert outcome.winner == (together[0] if wins else best)
         assert wins  # of three that saw so little, every time
 
@@ -403,7 +406,7 @@ class TestInARun:
         runs = runs_of_study(open_store(home), "first")
         (recorded,) = (r for r in runs if r.data.tags.get("automl.engine") == ENSEMBLE)
         assert recorded.data.tags["mlflow.parentRunId"] == outcome.run_id
-        assert recorded.data.metrics["val_accuracy"] == outcome.winner.val_accuracy
+        assert recorded.data.metrics["val_accuracy"] == outcome.winner.value
         assert recorded.info.status == "FINISHED"
         assert set(recorded.data.params) == set(outcome.winner.configuration)
         version = client.get_model_version_by_alias("automl-mnist", "champion")
@@ -451,7 +454,7 @@ class TestInARun:
         again = find_model(CONFIG.model_copy(update={"validation_folds": 2}), home)
         assert again.run_id == outcome.run_id
         assert outcome.winner in again.trials
-        assert again.winner.val_accuracy >= outcome.winner.val_accuracy
+        assert again.winner.value >= outcome.winner.value
         assert again.findings.contest.is_champion == (again.winner == outcome.winner)
         (on_folds,) = again.findings.contest.folded.comparisons
         assert len(on_folds.differences) == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made import made_rung
 from scipy.stats import ttest_1samp
 
 from pipeline_lib.config import RunConfig
@@ -20,7 +21,7 @@ from pipeline_lib.run.run import Run
 from pipeline_lib.selection import folds
 from pipeline_lib.selection.folds import Folded, compare_finalists
 from pipeline_lib.statistics import compare_on_folds, corrected_t_test
-from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
+from pipeline_lib.trial import ENSEMBLE, Trial, TrialState
 
 ALIKE = {
     "multiply_adds": 1e5, "stem": "stride", "stem_kernel": 5, "conv3": 0.0, "padding": "valid",
@@ -104,7 +105,7 @@ def test_what_folds_cannot_show_is_said_where_they_compare_something():
 
 
 def a_trial(engine, number, configuration, accuracy, **changed):
-    rungs = (Rung(600, accuracy, 0.5),)
+    rungs = (made_rung(600, accuracy, 0.5),)
     here = Path("/nowhere", f"{engine}{number}")  # its own weights are not asked for
     return Trial(
         "first", engine, number, TrialState.COMPLETE, configuration, rungs, model=here, **changed

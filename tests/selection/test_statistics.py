@@ -5,16 +5,14 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar as published
 from statsmodels.stats.multitest import multipletests
 
+from pipeline_lib.resampling import ALPHA, bootstrap_interval, paired_counts
 from pipeline_lib.statistics import (
-    ALPHA,
     POWER,
     Comparison,
-    bootstrap_interval,
-    compare_all,
+    Paired,
     detectable_difference,
     holm,
     mcnemar,
-    paired_counts,
     power,
 )
 
@@ -29,6 +27,15 @@ def answers(table):
     ]
     labels, outcome = np.array(outcomes).T
     return labels, (outcome < 2), (outcome % 2 == 0)
+
+
+def compare_all(right, labels, seed=0):
+    """Comparisons of models that answer these images right, and others with the next class."""
+    classes = labels.max() + 2
+    answers = {
+        name: np.eye(classes)[np.where(each, labels, labels + 1)] for name, each in right.items()
+    }
+    return Paired(answers, labels, seed=seed).all_pairs()
 
 
 def test_mcnemar_is_the_exact_test_of_statsmodels():

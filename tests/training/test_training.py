@@ -72,7 +72,7 @@ def weights(run):
 
 def outcome(rung):
     """All of a rung but the seconds."""
-    return rung.samples, rung.val_accuracy, rung.curve
+    return rung.samples, rung.value, rung.curve
 
 
 def test_one_cycle_rises_peaks_and_ends_near_zero():
@@ -133,7 +133,7 @@ def test_optimisers_by_name(name, kind):
 
 def test_it_learns_real_digits(data):
     rung = training(data).fit(6000)
-    assert rung.val_accuracy > 0.85
+    assert rung.value > 0.85
     losses = [epoch.train_loss for epoch in rung.curve]
     assert losses[-1] < losses[0] / 2
 
@@ -177,7 +177,7 @@ def test_the_chapters_networks_go_on_where_they_ended(data):
     assert (first.samples, second.samples) == (epoch, 2 * epoch)
     assert not torch.equal(before, weights(twice))
     assert torch.equal(weights(twice), weights(once))
-    assert second.val_accuracy == whole.val_accuracy
+    assert second.value == whole.value
     assert set(rates) == {BOOK["lr"]}
     assert len(rates) == 2 * -(-epoch // BOOK["batch_size"])
 
@@ -193,7 +193,7 @@ def test_a_rung_sees_just_so_many_samples(data, samples):
     rung = training(data).fit(samples)
     assert rung.samples == samples
     assert rung.curve[-1].samples == samples
-    assert rung.curve[-1].val_accuracy == rung.val_accuracy
+    assert rung.curve[-1].value == rung.value
     assert len(rung.curve) == -(-samples // len(data.train))
 
 
@@ -307,7 +307,7 @@ def test_training_needs_no_test_set(tiny_data):
     """There is none beside the examples that it is given."""
     with pytest.raises(DataError):
         tiny_data.source.test_set.unseal()
-    assert 0 <= training(tiny_data).fit(200).val_accuracy <= 1
+    assert 0 <= training(tiny_data).fit(200).value <= 1
 
 
 def test_the_statistics_of_large_pictures_are_those_of_fewer(data):

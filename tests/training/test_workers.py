@@ -74,7 +74,7 @@ def test_a_worker_climbs_rung_by_rung(job, start):
         worker.request(samples)
         rung = worker.receive()
         assert rung.samples == samples
-        assert rung.curve[-1].val_accuracy == rung.val_accuracy
+        assert rung.curve[-1].value == rung.value
     architecture = design_of(CONVNET, (1, 28, 28), 10)
     assert worker.size.multiply_adds == multiply_adds(architecture)
     assert worker.size.parameters == parameter_count(build_model(architecture))

@@ -23,11 +23,15 @@ from autoPyTorch.pipeline.components.training.data_loader.feature_data_loader im
     FeatureDataLoader,
 )
 from autoPyTorch.pipeline.components.training.trainer import TrainerChoice
-from autoPyTorch.pipeline.components.training.trainer.base_trainer import BudgetTracker
+from autoPyTorch.pipeline.components.training.trainer.base_trainer import (
+    BaseTrainerComponent,
+    BudgetTracker,
+)
 from ConfigSpace.configuration_space import ConfigurationSpace
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, SubsetRandomSampler
 
+from pipeline_lib.metrics import ACCURACY, Metric
 from pipeline_lib.training.schedule import one_cycle
 
 _PREDICT_ROWS = 2000
@@ -44,6 +48,20 @@ def install() -> None:
         TrainerChoice.eval_valid_each_epoch = lambda self, X: True
         imputation.SklearnSimpleImputer = _Imputer
         variance_thresholding.SklearnVarianceThreshold = _VarianceThreshold
+
+
+def follow(metric: Metric) -> None:
+    """Have each epoch valued by a metric of ours; Auto-PyTorch knows accuracy itself."""
+    if metric == ACCURACY:
+        return
+
+    def values(
+        self: BaseTrainerComponent, outputs: list[Tensor], targets: list[Tensor]
+    ) -> dict[str, float]:
+        logits = torch.cat(outputs).numpy()  # (N, classes)
+        return metric.scores(logits, torch.cat(targets).numpy().astype(np.int64))
+
+    BaseTrainerComponent.compute_metrics = values
 
 
 class _Imputer(imputation.SklearnSimpleImputer):

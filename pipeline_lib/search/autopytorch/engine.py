@@ -182,6 +182,7 @@ class _Search:
             configuration=line["configuration"],
             started=line["time"],
             notes=notes,
+            metric=self.request.metric,
         )
         self.running[trial.number] = trial
         self.began[trial.number] = time.monotonic()
@@ -210,10 +211,10 @@ class _Search:
     def _rung(self, line: Mapping[str, Any]) -> Rung:
         samples, an_epoch = line["samples"], len(self.split.train)
         curve = tuple(
-            Epoch(min(samples, point["epoch"] * an_epoch), point["train_loss"], point["accuracy"])
+            Epoch(min(samples, point["epoch"] * an_epoch), point["train_loss"], point["value"])
             for point in line["curve"]
         )
-        return Rung(samples, line["val_accuracy"], line["seconds"], curve)
+        return Rung.of(self.request.metric, samples, line["scores"], line["seconds"], curve)
 
     def _end(self, trial: Trial) -> None:
         del self.running[trial.number]
@@ -258,6 +259,7 @@ class _Search:
             "first": [
                 json.loads(configuration) for configuration in (*self.retries, *self.earlier)
             ],
+            "metric": request.split.problem.metric,
             "directory": str(self.work),
             **space_fields(self.space),
         }

@@ -24,12 +24,14 @@ from autoPyTorch.automl_common.common.utils.backend import Backend, BackendConte
 from autoPyTorch.datasets.resampling_strategy import HoldoutValTypes  # noqa: E402
 from autoPyTorch.datasets.tabular_dataset import TabularDataset  # noqa: E402
 from autoPyTorch.evaluation.abstract_evaluator import fit_and_suppress_warnings  # noqa: E402
+from autoPyTorch.evaluation.tae import get_cost_of_crash  # noqa: E402
 from autoPyTorch.evaluation.train_evaluator import TrainEvaluator  # noqa: E402
 from ConfigSpace.configuration_space import Configuration  # noqa: E402
 from smac.tae import StatusType  # noqa: E402
 
 from pipeline_lib.data.examples import all_inputs  # noqa: E402
 from pipeline_lib.data.source import Source  # noqa: E402
+from pipeline_lib.metrics import ACCURACY, find  # noqa: E402
 from pipeline_lib.search.autopytorch import components  # noqa: E402
 from pipeline_lib.search.autopytorch.job import Job  # noqa: E402
 from pipeline_lib.training.memory import limit_memory  # noqa: E402
@@ -89,6 +91,7 @@ class MappedBackend(Backend):
         self.source = job.source
         self.shape = job.source.problem.inputs.shape
         self.memory_mb = job.memory_mb
+        self.metric = find(job.metric)
         self.deadline = job.deadline
         self.training_seconds = _TRAINING_SHARE * job.evaluation_seconds
         temporary = str(job.directory / "autopytorch")
@@ -137,20 +140,33 @@ class Evaluator(TrainEvaluator):
         }
         fit_and_suppress_warnings(self.logger, pipeline, fit_dictionary, None)
         probabilities = pipeline.predict_proba(self.X_train[validation])
-        accuracy = float(np.mean(probabilities.argmax(1) == self.y_train[validation]))
+        finite = bool(np.isfinite(probabilities).all())
+        scores = self._scores(probabilities, self.y_train[validation]) if finite else {}
+        regret = self.backend.metric.regret(scores[self.backend.metric.name]) if finite else None
         directory = self.backend.model_directory(self.configuration.config_id, int(self.budget))
         export(pipeline, self.backend.shape, directory)
         summary = pipeline.named_steps["trainer"].run_summary
         info = {
-            "accuracy": accuracy,
-            "finite": bool(np.isfinite(probabilities).all()),
-            "curve": _curve(summary.performance_tracker),
+            "scores": scores,
+            "regret": regret,
+            "finite": finite,
+            "curve": _curve(summary.performance_tracker, self.backend.metric.name),
             "samples": self._samples(pipeline, len(train)),
             "parameters": summary.total_parameter_count,
             "seconds": time.time() - self.starttime,
             "model": str(directory),
         }
-        self._send(1 - accuracy if info["finite"] else 1.0, info)
+        # The search minimises the regret of our metric; Auto-PyTorch's says what a failure costs.
+        self._send(get_cost_of_crash(self.metric) if regret is None else regret, info)
+
+    def _scores(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """By name: accuracy, and the value of the search's own metric."""
+        metric = self.backend.metric
+        accuracy = float(np.mean(probabilities.argmax(1) == targets))
+        found = {ACCURACY.name: accuracy}
+        if metric != ACCURACY:
+            found[metric.name] = metric.score(probabilities, targets)
+        return found
 
     def _samples(self, pipeline: Any, an_epoch: int) -> int:
         """Training samples seen; those that do not fill a batch count, as they do in an epoch."""
@@ -185,6 +201,7 @@ def evaluate(
     """
     compat.die_with_parent()
     components.install()
+    components.follow(backend.metric)
     torch.set_num_threads(1)
     if config["feature_preprocessor:__choice__"] in UNSUPPORTED:
         name = config["feature_preprocessor:__choice__"]
@@ -198,8 +215,8 @@ def evaluate(
         raise
 
 
-def _curve(tracker: dict[str, dict[int, Any]]) -> list[dict[str, float]]:
-    """Loss, accuracy and seconds of the epochs, of so many that the last is among them."""
+def _curve(tracker: dict[str, dict[int, Any]], metric: str) -> list[dict[str, float]]:
+    """Loss, value and seconds of the epochs, of so many that the last is among them."""
     epochs = sorted(tracker["train_loss"])
     step = math.ceil(len(epochs) / _CURVE_POINTS)
     return [
@@ -207,7 +224,7 @@ def _curve(tracker: dict[str, dict[int, Any]]) -> list[dict[str, float]]:
             "epoch": epoch,
             "seconds": tracker["end_time"][epoch] - tracker["start_time"][epoch],
             "train_loss": float(tracker["train_loss"][epoch]),
-            "accuracy": float(tracker["val_metrics"][epoch]["accuracy"]),
+            "value": float(tracker["val_metrics"][epoch][metric]),
         }
         for epoch in epochs[::-step][::-1]
     ]

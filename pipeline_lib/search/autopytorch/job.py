@@ -32,3 +32,4 @@ class Job:
     evaluations: int | None
     first_number: int
     first: list[Mapping[str, Any]]
+    metric: str  # its name, or the address of a function in a file

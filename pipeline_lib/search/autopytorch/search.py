@@ -11,7 +11,7 @@ from typing import Any
 import autoPyTorch.evaluation.tae
 from autoPyTorch.datasets.resampling_strategy import HoldoutValTypes
 from autoPyTorch.optimizer.smbo import AutoMLSMBO
-from autoPyTorch.pipeline.components.training.metrics.metrics import accuracy
+from autoPyTorch.pipeline.components.training.metrics.metrics import accuracy, log_loss
 from autoPyTorch.utils.pipeline import get_configuration_space, get_dataset_requirements
 from autoPyTorch.utils.stopwatch import StopWatch
 from ConfigSpace.configuration_space import Configuration, ConfigurationSpace
@@ -58,7 +58,7 @@ def search(job: Job, emit: Emit) -> None:
         total_walltime_limit=job.deadline + job.grace_seconds + _RESERVED - time.monotonic(),
         func_eval_time_limit_secs=job.evaluation_seconds,
         memory_limit=None,  # of the address space; evaluation.py has a limit that means something
-        metric=accuracy,
+        metric=accuracy if backend.metric.direction == "maximize" else log_loss,  # see `evaluation`
         watcher=watch,
         n_jobs=1,
         dask_client=None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.search.engine import SearchRequest, check_identity
-from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
+from pipeline_lib.trial import Trial, TrialState, thaw
 
 ENGINE = "autopytorch"
 RETRY_OF = "retry_of"
@@ -93,19 +93,8 @@ class Journal:
 
     def _thawed(self, line: dict[str, Any]) -> Trial:
         fields = dict(line)
-        saved = fields.pop("saved")
-        rungs = tuple(
-            Rung(**{**rung, "curve": tuple(Epoch(**epoch) for epoch in rung["curve"])})
-            for rung in fields.pop("rungs")
-        )
-        return Trial(
-            study=self.study,
-            engine=ENGINE,
-            rungs=rungs,
-            state=TrialState.recorded(fields.pop("state"), fields["reason"]),
-            model=self.model_directory(fields["number"]) if saved else None,
-            **fields,
-        )
+        model = self.model_directory(fields["number"]) if fields.pop("saved") else None
+        return thaw(fields, study=self.study, engine=ENGINE, model=model)
 
 
 def _frozen(trial: Trial) -> dict[str, Any]:

@@ -16,9 +16,9 @@ these are of, in "directory" the row numbers `train.npy` and `validation.npy`, a
 
     {"event": "ready"}                           the first evaluation is about to start
     {"event": "started", "number", "configuration_id", "configuration", "epochs", "time"}
-    {"event": "evaluation", …, "state", "reason", "status", "seconds", "val_accuracy", "curve",
+    {"event": "evaluation", …, "state", "reason", "status", "seconds", "scores", "regret", "curve",
      "samples", "parameters", "model"}           complete, stopped or failed
-    {"event": "incumbent", "number", "val_accuracy"}
+    {"event": "incumbent", "number", "regret"}
     {"event": "finished", "evaluations", "complete", "reason"}
 
 Nothing else comes on standard output; logs go to standard error.
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -56,7 +57,7 @@ class Lines:
         self._out = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
         os.dup2(2, 1)  # whatever else prints goes to the log
         self._lock = threading.Lock()
-        self._best = 0.0
+        self._best = math.inf
         self.states: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
 
@@ -69,9 +70,9 @@ class Lines:
             self.states[line["state"]] += 1
             if line["state"] == "failed":
                 self.reasons[line["reason"]] += 1
-            elif line["val_accuracy"] > self._best:
-                self._best = line["val_accuracy"]
-                chosen = {name: line[name] for name in ("number", "val_accuracy")}
+            elif line["state"] == "complete" and line["regret"] < self._best:
+                self._best = line["regret"]
+                chosen = {name: line[name] for name in ("number", "regret")}
                 self._print({"event": "incumbent", **chosen})
 
     def _print(self, line: Mapping[str, Any]) -> None:

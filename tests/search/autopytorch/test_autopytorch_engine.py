@@ -156,7 +156,7 @@ def test_what_the_deadline_meets_ends_early_as_a_whole_network(
     assert trial.state == TrialState.COMPLETE
     assert 0 < trial.rungs[0].samples < 20_000 * 320
     assert trial.rungs[0].curve[-1].samples == trial.rungs[0].samples
-    assert trial.val_accuracy is not None and trial.val_accuracy > 0.7
+    assert trial.value is not None and trial.value > 0.7
 
 
 def test_an_environment_that_is_not_there_is_said(tmp_path, make_request: Requests) -> None:

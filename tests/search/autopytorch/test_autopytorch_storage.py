@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import made_rung
 
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.search.autopytorch.storage import Journal
 from pipeline_lib.search.engine import SearchRequest
-from pipeline_lib.trial import Epoch, Rung, Trial, TrialState
+from pipeline_lib.trial import Epoch, Trial, TrialState
 
 Requests = Callable[..., SearchRequest]
 
@@ -23,7 +24,9 @@ def a_trial(number: int, directory: Path, accuracy: float = 0.9) -> Trial:
         number=number,
         state=TrialState.COMPLETE,
         configuration={"lr": 1e-3, "dropout": True, "shape": "brick", "units": 64},
-        rungs=(Rung(2000, accuracy, 1.5, (Epoch(1000, 0.5, 0.8), Epoch(2000, 0.3, accuracy))),),
+        rungs=(
+            made_rung(2000, accuracy, 1.5, (Epoch(1000, 0.5, 0.8), Epoch(2000, 0.3, accuracy))),
+        ),
         parameters=123,
         multiply_adds=100,
         started=5.0,
