@@ -6,19 +6,32 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 from contract import EngineContract, family, run_search
+from in_memory import validation_logits
 
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable
 from pipeline_lib.home import Home
+from pipeline_lib.metrics import find
+from pipeline_lib.models.saved import load_model
 from pipeline_lib.search.autopytorch.engine import AutoPytorchEngine
 from pipeline_lib.search.autopytorch.spaces import SpaceUpdate
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.trial import Trial, TrialState
 
 pytestmark = pytest.mark.slow
+BRIER = """\
+def brier(answers, targets):
+    answers = answers.copy()
+    answers[range(len(targets)), targets] -= 1
+    return (answers**2).sum(1).mean()
+
+brier.direction = "minimize"
+brier.needs = "probabilities"
+"""
 Requests = Callable[..., SearchRequest]
 
 
@@ -143,6 +156,26 @@ def test_an_evaluation_is_held_to_its_memory(
 ) -> None:
     (trial,) = run_search(engine, replace(make_request(trials=1), trial_memory=8)).trials
     assert (trial.state, trial.reason) == (TrialState.FAILED, "it needed more than 8 MB")
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "mine.py:brier"])
+def test_it_searches_by_the_metric_that_it_is_given(
+    engine: AutoPytorchEngine, make_request: Requests, tmp_path: Path, metric: str
+) -> None:
+    """Value and curve are our own of the network that is kept; so is what the search minimises."""
+    if metric != "log_loss":
+        (tmp_path / "mine.py").write_text(BRIER, encoding="utf-8")
+        metric = f"{tmp_path}/{metric}"
+    request = make_request(trials=1)
+    request = replace(request, split=replace(request.split, metric=metric))
+    (trial,) = run_search(engine, request).trials
+    assert trial.state == TrialState.COMPLETE, trial.reason
+    assert trial.model is not None
+    logits = validation_logits(load_model(trial.model), request.split).numpy()
+    expected = find(metric).scores(logits, request.split.validation_targets)
+    assert trial.scores == pytest.approx(expected, rel=1e-3)
+    assert trial.regret == trial.value == trial.scores[find(metric).name]
+    assert trial.rungs[0].curve[-1].value == pytest.approx(trial.value, rel=1e-3)
 
 
 @pytest.mark.long
