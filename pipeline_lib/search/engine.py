@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,9 +57,9 @@ class SearchRequest:
     first_rung: int | None = None
     warm_start: tuple[tuple[str, Path], ...] = ()
 
-    @property
+    @cached_property
     def metric(self) -> Metric:
-        """What the best trial is best by."""
+        """What the best trial is best by; a user's file as it was when this was first asked."""
         return find(self.split.problem.metric)
 
     @property
