@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,8 @@ class Paired:
     targets: Labels  # (N,), the strata of the resampling
     metric: Metric = ACCURACY
     seed: int = 0  # of the resampling
-    tries: int = 1  # a p-value times so many must still be small: see `selection.comparison`
+    tries: Mapping[str, int] = field(default_factory=dict)
+    """By model, where a p-value of it times so many must still be small: see `comparison`."""
 
     def all_pairs(self) -> tuple[Comparison, ...]:
         """Every pair of models, Holm's correction over all pairs."""
@@ -144,7 +145,7 @@ class Paired:
         pair = (given[a], given[b])
         better, worse = bootstrap(metric, pair, self.targets, generator)
         gains = better - worse if metric.direction == "maximize" else worse - better
-        strictest = min(alpha, ALPHA / self.tries)
+        strictest = min(alpha, *(ALPHA / self.tries.get(name, 1) for name in (a, b)))
         p = permutation_test(metric, pair, self.targets, generator, strictest)
         reach = float(norm.isf(alpha / 2) + norm.ppf(POWER))
         return Comparison(

@@ -62,9 +62,7 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
     labels = split.validation_targets
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
-    paired = Paired(
-        logits, labels, winner.metric, split.seed, _tries(chosen_from(trials), _tags(reigning))
-    )
+    paired = Paired(logits, labels, winner.metric, split.seed, _strict(trials, reigning))
     return Contest(
         winner=winner.title,
         comparisons=paired.all_pairs(),
@@ -79,8 +77,11 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
     )
 
 
-def _tags(reigning: Reigning | None) -> Mapping[str, str]:
-    return reigning.champion.tags if reigning else {}
+def _strict(trials: list[Trial], reigning: Reigning | None) -> dict[str, int]:
+    """What p-values of pairs with the champion are multiplied by."""
+    if reigning is None:
+        return {}
+    return {reigning.champion.title: _tries(chosen_from(trials), reigning.champion.tags)}
 
 
 def tags(contest: Contest, winner: Trial) -> dict[str, str]:

@@ -78,12 +78,11 @@ def test_models_that_are_alike_are_shown_to_differ_as_seldom_as_alpha(metric):
     assert shown > 0
 
 
-@pytest.mark.parametrize("pairs", [1, 6])
-@pytest.mark.parametrize("tries", [1, 40])
+@pytest.mark.parametrize(("pairs", "tries"), [(1, 1), (1, 200), (6, 1)])
 def test_a_corrected_level_can_be_reached(pairs, tries):
     (a, b), targets = models(400, (4.0, 0.5))
     more = {f"m{n}": a for n in range({1: 0, 6: 2}[pairs])}
-    found = Paired({"a": a, "b": b, **more}, targets, MACRO_F1, tries=tries).all_pairs()
+    found = Paired({"a": a, "b": b, **more}, targets, MACRO_F1, tries={"b": tries}).all_pairs()
     assert len(found) == pairs
     first = next(c for c in found if {c.a, c.b} == {"a", "b"})
     assert first.shown
