@@ -24,7 +24,7 @@ from pipeline_lib.names import ENGINES
 from pipeline_lib.run.finish import load_ahead
 from pipeline_lib.run.log import logged
 from pipeline_lib.run.progress import Progress
-from pipeline_lib.run.run import Run, check_budget, check_data, claim_name, made_up_name
+from pipeline_lib.run.run import Run, check, claim_name, made_up_name
 from pipeline_lib.run.stages import SEARCH, STAGES, Search, Work
 from pipeline_lib.run.stopping import stoppable
 from pipeline_lib.tracking.record import Record
@@ -43,8 +43,7 @@ def _study_name() -> str:
     given = {name: value for name, value in flow_run.parameters.items() if value is not None}
     try:
         config = RunConfig.parse(given)
-        check_data(config)
-        check_budget(config)
+        check(config)
         return config.name or claim_name(Home.from_environment(), config.dataset)
     except (UserError, OSError):  # the run will say it, and writes nothing
         return given.get("name") or made_up_name("automl")

@@ -47,12 +47,11 @@ def run_here(
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
-    from pipeline_lib.run.run import check_budget, check_data
+    from pipeline_lib.run.run import check
 
     config = configuration(data, given, file)
     home = Home.from_environment()
-    check_data(config)
-    check_budget(config)
+    check(config)
     check_servers(home)
     if config.warm_start:
         from pipeline_lib.run.warm_start import settle

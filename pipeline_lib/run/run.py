@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline_lib import metrics
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import CONFIG_FILE, write_configuration
 from pipeline_lib.data import source
@@ -21,8 +22,6 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
-from pipeline_lib.metrics import ACCURACY
-from pipeline_lib.metrics import find as find_metric
 from pipeline_lib.report.dot import find_dot
 from pipeline_lib.search import least_seconds, make_engine
 from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
@@ -59,9 +58,7 @@ class Run:
         """
         from pipeline_lib.run.warm_start import settle
 
-        check_data(config)
-        check_budget(config)
-        check_metric(config)
+        check(config)
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
@@ -134,6 +131,18 @@ class Run:
         )
 
 
+def check(config: RunConfig) -> None:
+    """Refuse what cannot be run, before anything is written.
+
+    Raises:
+        DataError: A file that the user has the data set in is not what it should be.
+        ConfigurationError: The budget is too small, or a file of the user's cannot be used.
+    """
+    check_data(config)
+    check_budget(config)
+    metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
+
+
 def check_data(config: RunConfig) -> None:
     """Check the user's own files, where the data set is to come from them.
 
@@ -142,15 +151,6 @@ def check_data(config: RunConfig) -> None:
     """
     if config.data_root is not None:
         source.check(config.dataset, Path(config.data_root))
-
-
-def check_metric(config: RunConfig) -> None:
-    """Call the user's metric once, where it is in a file of theirs.
-
-    Raises:
-        ConfigurationError: It cannot be used; names the line of the file.
-    """
-    find_metric(config.metric).check(len(catalogue.find(config.dataset).classes))
 
 
 def _try_to_draw() -> None:
@@ -228,7 +228,7 @@ def _check_study(run: Run, split: Split) -> None:
         request = run.request(split, run.config.engines[0], 1, deadline=0.0)
         of_data = replace(Split.from_json(known["data"], run.home), metric=split.metric)
         before = replace(request, split=of_data, **asked)
-        chosen_by = {"metric": known.get("metric", ACCURACY.name)}  # older ones do not say
+        chosen_by = {"metric": known.get("metric", metrics.ACCURACY.name)}  # older ones do not say
         check_identity(request, {**before.identity, **chosen_by})
     for name in run.config.engines:
         engine = make_engine(name, run.config, run.home)
@@ -246,7 +246,7 @@ def begin(run: Run, split: Split, record: Record) -> None:
     asked = {
         "config": run.config.model_dump(),
         "data": split.as_json(run.home),
-        "metric": find_metric(run.config.metric).identity,
+        "metric": metrics.find(run.config.metric).identity,
         "split_digest": split.digest,
         "sizes": sizes,
     }
