@@ -113,7 +113,7 @@ def test_a_split_crosses_processes_as_a_small_value_without_what_it_opened(split
     opened = (split.examples, split.train, split.digest)
     assert len(pickle.dumps(split)) < 2000
     again = pickle.loads(pickle.dumps(split))
-    assert vars(again).keys() == {"source", "seed", "share", "part"}
+    assert vars(again).keys() == {"source", "seed", "share", "part", "metric"}
     assert again == split
     assert again.digest == opened[2]
 

@@ -246,7 +246,7 @@ def test_evaluation_is_in_evaluation_mode_and_changes_nothing(data):
     logits = predict(run.model, batches(data.examples, data.validation))
     assert not run.model.training
     hits = int((logits.argmax(1).numpy() == data.validation_targets).sum())
-    assert first == hits / len(data.validation)
+    assert first == {"accuracy": hits / len(data.validation)}
 
 
 def test_predictions_do_not_depend_on_the_batch_they_come_in(data):

@@ -68,6 +68,7 @@ def main() -> None:
             evaluations=None,
             first_number=0,
             first=[],
+            metric="accuracy",
         )
     )
     dataset = backend.load_datamanager()
