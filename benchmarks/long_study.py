@@ -24,8 +24,8 @@ import psutil
 from benchmarks.cold_run import cold_home, run_json, wait_for_server
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
-from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.search.engine import SearchRequest
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.search.study import read_trials
 from pipeline_lib.trial import Trial
 

@@ -14,7 +14,7 @@ import optuna
 
 from pipeline_lib.data.splits import Split
 from pipeline_lib.families.spaces import space_function
-from pipeline_lib.search.driver import trial_seed
+from pipeline_lib.search.engine import trial_seed
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Configuration, Rung
 

@@ -25,7 +25,7 @@ from pipeline_lib.data.source import Source, prepare  # noqa: E402
 from pipeline_lib.data.splits import Split  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 from pipeline_lib.run.run import Run  # noqa: E402
-from pipeline_lib.search import make_engine  # noqa: E402
+from pipeline_lib.search.engine import find_engine  # noqa: E402
 from pipeline_lib.selection.ensemble import add_ensemble  # noqa: E402
 from pipeline_lib.selection.folds import compare_finalists  # noqa: E402
 from pipeline_lib.trial import Trial  # noqa: E402
@@ -71,7 +71,7 @@ def main() -> None:
 def _case(home: Home, data: Source, name: str, config: RunConfig) -> dict[str, Any]:
     run = Run(config, name, home)
     split = Split(data, config.seed, config.validation_share)
-    engine = make_engine(config.engine, config, home)
+    engine = find_engine(config.engine).of(config, home)
     engine.prepare(print)
     request = run.request(split, engine.name, 1, time.monotonic() + _HOURS)
     engine.search(request, lambda _trial: None, threading.Event())

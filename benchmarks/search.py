@@ -20,9 +20,9 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.families.spaces import priors
 from pipeline_lib.search import driver as optuna_engine
 from pipeline_lib.search import study as optuna_storage
-from pipeline_lib.search.driver import OptunaEngine
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.search.fidelity import BASE_SAMPLES, REDUCTION, Ladder
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.trial import Trial
 
 _GRID = 40  # points of a curve

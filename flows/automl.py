@@ -21,10 +21,11 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import Stopped, UserError
 from pipeline_lib.home import Home
 from pipeline_lib.names import ENGINES
+from pipeline_lib.run.checks import check
 from pipeline_lib.run.finish import load_ahead
 from pipeline_lib.run.log import logged
 from pipeline_lib.run.progress import Progress
-from pipeline_lib.run.run import Run, check, claim_name, made_up_name
+from pipeline_lib.run.run import Run, claim_name, made_up_name
 from pipeline_lib.run.stages import SEARCH, STAGES, Search, Work
 from pipeline_lib.run.stopping import stoppable
 from pipeline_lib.tracking.record import Record
@@ -43,8 +44,9 @@ def _study_name() -> str:
     given = {name: value for name, value in flow_run.parameters.items() if value is not None}
     try:
         config = RunConfig.parse(given)
-        check(config)
-        return config.name or claim_name(Home.from_environment(), config.dataset)
+        home = Home.from_environment()
+        check(config, home)
+        return config.name or claim_name(home, config.dataset)
     except (UserError, OSError):  # the run will say it, and writes nothing
         return given.get("name") or made_up_name("automl")
 
@@ -95,9 +97,7 @@ def _conduct(
     watched = [search.progress for search in searches]
     ending.search_begins(watched)
     with showing(watched):
-        running = [
-            search_task(search.engine.name).submit(search, record, stop) for search in searches
-        ]
+        running = [search_task(search.engine).submit(search, record, stop) for search in searches]
         _load_what_comes_after(watched)
         found = [trial for search in running for trial in search.result()]
     ending.search_ended(stop)

@@ -11,11 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 import psutil
 
-from pipeline_lib.config import available_cores
+from pipeline_lib.config import RunConfig
+from pipeline_lib.cores import available_cores
 from pipeline_lib.errors import AutomlError, UserError
 from pipeline_lib.home import Home
+from pipeline_lib.names import ENGINES
 from pipeline_lib.report.dot import find_dot
-from pipeline_lib.search.autopytorch import environment
+from pipeline_lib.search.engine import find_engine
 from tasks.text import Page
 
 _PACKAGES = (
@@ -45,8 +47,9 @@ def _findings(home: Home) -> Iterator[Finding]:
     except AutomlError as error:
         yield False, "home", str(error)
     yield from _machine(home)
-    yield True, "engine optuna", "can run"
-    yield _autopytorch(home)
+    for name in ENGINES:
+        good, found = find_engine(name).of(RunConfig(engine=name), home).availability()
+        yield good, f"engine {name}", found
     try:
         yield True, "dot", f"{find_dot()}, for diagrams"
     except UserError as error:
@@ -69,14 +72,6 @@ def _machine(home: Home) -> Iterator[Finding]:
     yield True, "memory", f"{_gigabytes(memory.available)} free of {_gigabytes(memory.total)}"
     place = next(path for path in (home.root, *home.root.parents) if path.exists())
     yield True, "disk", f"{_gigabytes(shutil.disk_usage(place).free)} free at {place}"
-
-
-def _autopytorch(home: Home) -> Finding:
-    if environment.is_ready(home):
-        return True, "engine autopytorch", "can run"
-    missing = environment.missing()
-    built = "its environment is built on first use: automl engines install autopytorch"
-    return missing is None, "engine autopytorch", missing or built
 
 
 def _gigabytes(size: float) -> str:

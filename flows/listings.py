@@ -6,14 +6,16 @@ import json
 import sys
 from typing import Any
 
-from pipeline_lib.config import SPACES, RunConfig
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.sources.catalogued import status
+from pipeline_lib.errors import EngineUnavailable
 from pipeline_lib.formats import short
 from pipeline_lib.home import Home
 from pipeline_lib.options import choice
 from pipeline_lib.registry.promotion import Event, history
 from pipeline_lib.registry.versions import model_name
 from pipeline_lib.run.gc import Cleaned
+from pipeline_lib.search.engine import find_engine
 from tasks.text import JOINED, Page
 
 
@@ -42,8 +44,7 @@ def print_space(home: Home, engine: str, name: str, *, as_json: bool) -> None:
         ConfigurationError: The engine or its space is unknown.
         EngineUnavailable: The engine's environment cannot be built.
     """
-    choice("engine", engine, SPACES)
-    choice("space", name, SPACES[engine], whose=f" to {engine}")
+    choice("space", name, find_engine(engine).spaces, whose=f" to {engine}")
     rows = _describe(home, engine, name)
     if as_json:
         print(json.dumps(rows))
@@ -119,22 +120,19 @@ def install(home: Home, engine: str) -> None:
         ConfigurationError: There is no such engine.
         EngineUnavailable: It cannot run here; says what is missing.
     """
-    from pipeline_lib.search import make_engine
-
-    choice("engine", engine, SPACES)
+    made = find_engine(engine).of(RunConfig(engine=engine), home)
     home.ensure_writable()
-    make_engine(engine, RunConfig(engine=engine), home).prepare(print)
+    made.prepare(print)
     print(f"{engine} can run")
 
 
-def _describe(home: Home, engine: str, name: str) -> list[dict[str, Any]]:
-    if engine == "optuna":
-        from pipeline_lib.families.spaces import describe_space
-
-        return describe_space(name, RunConfig().budget_seconds)
-    from pipeline_lib.search.autopytorch import engine as autopytorch
-
-    home.ensure_writable()
-    autopytorch.AutoPytorchEngine(home).prepare(lambda line: print(line, file=sys.stderr))
-    rows: list[dict[str, Any]] = autopytorch.describe_space(home, name)["hyperparameters"]
-    return rows
+def _describe(home: Home, name: str, space: str) -> list[dict[str, Any]]:
+    """The hyperparameters of an engine's space; what it needs for that is built first."""
+    config = RunConfig(engine=name, space=space)
+    engine = find_engine(name).of(config, home)
+    try:
+        return engine.describe(space, config.budget_seconds)
+    except EngineUnavailable:
+        home.ensure_writable()
+        engine.prepare(lambda line: print(line, file=sys.stderr))
+        return engine.describe(space, config.budget_seconds)

@@ -43,7 +43,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     default = field.default
     if field.default_factory is not None:  # of the machine that the run will be on
         kind, default = kind | None, None
-    shown = Field(default, description=field.description, json_schema_extra=field.json_schema_extra)
+    offered = {"enum": _choices(field)} if callable(field.json_schema_extra) else None
+    shown = Field(default, description=field.description, json_schema_extra=offered)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=shown, annotation=kind)
 
 
@@ -85,12 +86,13 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         names[0].replace("-", "_"),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[str | None, option],
+        annotation=Annotated[list[str] | None if given.repeats else str | None, option],
     )
 
 
 def _choices(field: FieldInfo) -> list[str]:
-    extra = field.json_schema_extra
-    if isinstance(extra, dict) and "enum" in extra:
-        return list(extra["enum"])
+    if callable(extra := field.json_schema_extra):
+        schema: dict[str, Any] = {}
+        extra(schema)
+        return schema["enum"]
     return list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else []

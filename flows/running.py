@@ -24,6 +24,7 @@ from pipeline_lib.notification import resolve
 from pipeline_lib.options import choice
 from pipeline_lib.run.log import log_path
 from pipeline_lib.run.stopping import NOTHING, STOPPED, end_process, stoppable
+from pipeline_lib.search.engine import find_engine
 from pipeline_lib.training.workers import warm_up
 from tasks.display import ConsoleLines
 from tasks.waiting import waiting_for
@@ -47,11 +48,11 @@ def run_here(
     Raises:
         UserError: What was given cannot be; nothing was started or written.
     """
-    from pipeline_lib.run.run import check
+    from pipeline_lib.run.checks import check
 
     config = configuration(data, given, file)
     home = Home.from_environment()
-    check(config)
+    check(config, home)
     check_servers(home)
     if config.warm_start:
         from pipeline_lib.run.warm_start import settle
@@ -115,8 +116,8 @@ def _run_flow(config: RunConfig, server: LocalServer) -> dict[str, Any]:
 
         from flows.automl import automl
 
-        if "optuna" in config.engines:  # loaded while the server does
-            import pipeline_lib.search.driver  # noqa: F401
+        for name in config.engines:  # while the server loads
+            find_engine(name).preload()
         server.wait_until_healthy()
     parameters = {**config.model_dump(), "notify": _out_of_prefect(config.notify)}
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from itertools import chain
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
@@ -14,27 +12,43 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.sources.catalogue import CATALOGUE, find
-from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
 from pipeline_lib.metrics import ACCURACY, METRICS
+from pipeline_lib.names import DATASETS, ENGINES, PRUNERS, SAMPLERS, load
 from pipeline_lib.notification import resolve
-from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, plain_name
+from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, explain, plain_name
 from pipeline_lib.own_code import Own
-from pipeline_lib.search.autopytorch import spaces as autopytorch_spaces
+from pipeline_lib.settings import Values, normalised, parsed, renamed
 
-Sampler = Literal["tpe", "cmaes", "random"]
 Promote = Literal["significant", "better", "never"]
 Test = Literal["promotion", "always", "never"]
-SPACES = {"optuna": ("default", "book"), "autopytorch": tuple(autopytorch_spaces.SPACES)}
-"""Search spaces by engine. `default` and `book` are known to both."""
+ALL = "all"
+"""Stands, among the engines, for those that search by default."""
 
 _LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
+
+
+def _spaces() -> list[str]:
+    """The search spaces of every engine, each once."""
+    return [*dict.fromkeys(space for name in ENGINES for space in load(ENGINES[name]).spaces)]
+
+
+def _offered(names: Callable[[], Iterable[str]]) -> Callable[[dict[str, Any]], None]:
+    """The values that a field's form, help and completion offer, asked for when one is made.
+
+    What a name stands for is imported only then, and a line that a table gains is among them.
+    """
+
+    def offer(schema: dict[str, Any]) -> None:
+        schema["enum"] = list(names())
+
+    return offer
 
 
 class RunConfig(BaseModel):
@@ -45,7 +59,7 @@ class RunConfig(BaseModel):
     dataset: str = Field(
         "mnist",
         description="Name of a data set in the catalogue.",
-        json_schema_extra={"enum": list(CATALOGUE)},
+        json_schema_extra=_offered(lambda: load(DATASETS).CATALOGUE),
     )
     data_root: Annotated[str | None, Option("Data", ("data-root", "data"), "DIR")] = Field(
         None,
@@ -67,8 +81,8 @@ class RunConfig(BaseModel):
     )
     engine: Annotated[str, SEARCH] = Field(
         "all",
-        description="Engine that searches; 'all' runs every one, side by side.",
-        json_schema_extra={"enum": ["all", *SPACES]},
+        description="Engine that searches; 'all' runs those that search by default, side by side.",
+        json_schema_extra=_offered(lambda: [ALL, *ENGINES]),
     )
     budget_seconds: Annotated[
         float, Field(gt=0, le=30 * 86400), Option("Search", ("budget",), "90s|10m|2h")
@@ -79,17 +93,25 @@ class RunConfig(BaseModel):
     trials: Annotated[Annotated[int, Field(ge=1)] | None, Option("Search", metavar="N")] = Field(
         None, description="Maximum number of trials; by default the budget is the only limit."
     )
-    sampler: Annotated[Sampler, SEARCH] = Field("tpe", description="Optuna's sampler.")
+    sampler: Annotated[str, SEARCH] = Field(
+        "tpe", description="Optuna's sampler.", json_schema_extra=_offered(lambda: SAMPLERS)
+    )
+    pruner: Annotated[str, SEARCH] = Field(
+        "rungs",
+        description="Optuna's pruner: 'rungs' lets the best third of the trials at a rung climb "
+        "to the next, 'median' the better half, 'none' all of them.",
+        json_schema_extra=_offered(lambda: PRUNERS),
+    )
     space: Annotated[str, SEARCH] = Field(
         "default",
         description="Search space: 'default', or 'book' for the chapter's; "
         "tiny_cs and full are Auto-PyTorch's alone.",
-        json_schema_extra={"enum": [*dict.fromkeys(chain(*SPACES.values()))]},
+        json_schema_extra=_offered(_spaces),
     )
-    search_space_updates: Annotated[
-        tuple[dict[str, Any], ...], Option("Search", metavar="JSON")
-    ] = Field(
-        (), description="New ranges for Auto-PyTorch: rows of node, hyperparameter, range, log."
+    set: Annotated[tuple[str, ...], Option("Search", metavar="NAME=VALUE", repeats=True)] = Field(
+        (),
+        description="Fixed value of a hyperparameter, such as lr=0.001, or its range or choices, "
+        "such as 'width=[32,64]'; names are those of `automl space`.",
     )
     workers: Annotated[int, Field(ge=1, le=256), SEARCH] = Field(
         default_factory=available_cores,
@@ -173,7 +195,7 @@ class RunConfig(BaseModel):
         try:
             return validate(fields)
         except ValidationError as error:
-            raise _explain(error) from error
+            raise explain(error, cls.model_fields) from error
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> RunConfig:
@@ -182,12 +204,12 @@ class RunConfig(BaseModel):
         Raises:
             ConfigurationError: As `parse`.
         """
-        return cls.parse({"split_seed": fields.get("seed", 0), **fields})
+        return cls.parse({"split_seed": fields.get("seed", 0), **renamed(fields)})
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: str) -> str:
-        find(value)
+        load(DATASETS).find(value)
         return value
 
     @field_validator("metric")
@@ -203,32 +225,23 @@ class RunConfig(BaseModel):
         """Wherever the run is continued from, it finds the same data."""
         return value if value is None else str(user_path("data_root", value))
 
-    @field_validator("search_space_updates", mode="before")
+    @field_validator("set", mode="before")
     @classmethod
-    def _from_text(cls, value: object) -> object:
-        """The command line has text only."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            problem = f"is not JSON ({error})"
-            raise ConfigurationError(autopytorch_spaces.FIELD, problem, value=value) from error
+    def _settings(cls, value: object) -> object:
+        """A list of texts, or values by name."""
+        return normalised(value)
 
-    @field_validator("engine")
+    @field_validator("engine", "sampler", "pruner")
     @classmethod
-    def _known_engine(cls, value: str) -> str:
-        return choice("engine", value, ("all", *SPACES))
+    def _in_its_table(cls, value: str, info: ValidationInfo) -> str:
+        tables = {"engine": (ALL, *ENGINES), "sampler": SAMPLERS, "pruner": PRUNERS}
+        field = str(info.field_name)
+        return choice(field, value, tables[field])
 
     @model_validator(mode="after")
     def _space_of_every_engine(self) -> RunConfig:
         for engine in self.engines:
-            choice("space", self.space, SPACES[engine], whose=f" to {engine}")
-        updates = autopytorch_spaces.parse_updates(self.search_space_updates)
-        if updates and "autopytorch" not in self.engines:
-            problem = "are for autopytorch, which is not searched with"
-            remedy = "leave them out, or choose engine all or autopytorch"
-            raise ConfigurationError(autopytorch_spaces.FIELD, problem, remedy=remedy)
+            choice("space", self.space, load(ENGINES[engine]).spaces, whose=f" to {engine}")
         return self
 
     @field_validator("name")
@@ -266,30 +279,11 @@ class RunConfig(BaseModel):
     @property
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that search."""
-        return tuple(SPACES) if self.engine == "all" else (self.engine,)
+        if self.engine != ALL:
+            return (self.engine,)
+        return tuple(name for name in ENGINES if load(ENGINES[name]).by_default)
 
-
-def _explain(error: ValidationError) -> ConfigurationError:
-    first = error.errors(include_url=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else "configuration"
-    value = first.get("input")
-    if first["type"] == "extra_forbidden":
-        return _unknown_field(field)
-    if first["type"] == "literal_error":
-        annotation = RunConfig.model_fields[field].annotation
-        try:
-            choice(field, str(value), get_args(annotation))
-        except ConfigurationError as unknown:
-            return unknown
-    problem = first["msg"].replace("Input should be", "must be")
-    known = RunConfig.model_fields.get(field)
-    remedy = known.description or "" if known else ""
-    return ConfigurationError(field, problem, value=value, remedy=remedy)
-
-
-def _unknown_field(field: str) -> ConfigurationError:
-    try:
-        choice("configuration", field, tuple(RunConfig.model_fields))
-    except ConfigurationError as unknown:
-        return unknown
-    return ConfigurationError(field, "is given twice")
+    @property
+    def settings(self) -> dict[str, Values]:
+        """What `set` says: by hyperparameter its fixed value, or a tuple of bounds or choices."""
+        return parsed(self.set)

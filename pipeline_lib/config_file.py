@@ -15,6 +15,7 @@ from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.files import write_whole
 from pipeline_lib.formats import discreet
 from pipeline_lib.options import parse_seconds
+from pipeline_lib.settings import renamed
 
 CONFIG_FILE = "run.yaml"
 """File of a run: its effective configuration."""
@@ -49,7 +50,7 @@ class ConfigFile:
         except (OSError, ValueError, RuntimeError, yaml.YAMLError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise ConfigurationError("config", f"cannot be read ({reason})", value=path) from error
-        return cls(path, fields, lines)
+        return cls(path, renamed(fields), lines)
 
     @contextmanager
     def blamed(self, but: Collection[str]) -> Iterator[None]:

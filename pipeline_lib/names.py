@@ -31,6 +31,8 @@ PRUNERS: Mapping[str, str] = {
     "median": "pipeline_lib.search.pruners.median:make",
     "none": "pipeline_lib.search.pruners.none:make",
 }
+DATASETS = "pipeline_lib.data.sources.catalogue"
+"""The table of data sets, which has more than an address to say of each."""
 
 
 def load(address: str) -> Any:

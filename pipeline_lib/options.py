@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline_lib.errors import ConfigurationError
+
+if TYPE_CHECKING:  # Auto-PyTorch's environment has none
+    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -20,11 +25,13 @@ class Option:
         group: Heading of the help that lists it.
         names: Names without dashes, the usual one first; none: the field's own.
         metavar: What stands for the value in the help; empty: told by the field's type.
+        repeats: Whether the option may be given more than once, for a list of values.
     """
 
     group: str
     names: tuple[str, ...] = ()
     metavar: str = ""
+    repeats: bool = False
 
 
 DATA, SEARCH, AFTER = map(Option, ("Data", "Search", "After the search"))
@@ -58,6 +65,12 @@ def choice(field: str, value: str, known: Any, whose: str = "") -> str:
     )
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remedy that names the nearest of many; empty where there are none."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)
+    return f"did you mean {close[0]}?" if close else ""
+
+
 def parse_seconds(text: str, field: str = "budget") -> float:
     """Seconds of '90', '90s', '10m', '1.5h' or '1h30m'.
 
@@ -72,3 +85,28 @@ def parse_seconds(text: str, field: str = "budget") -> float:
     if seconds <= 0:
         raise ConfigurationError(field, "must be above zero", value=text, remedy=remedy)
     return seconds
+
+
+def explain(error: ValidationError, fields: Mapping[str, FieldInfo]) -> ConfigurationError:
+    """The first thing that is wrong with values of these fields, in one line."""
+    first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else "configuration"
+    value = first.get("input")
+    if first["type"] == "extra_forbidden":
+        return _unknown_field(field, fields)
+    if first["type"] == "literal_error":
+        try:
+            choice(field, str(value), get_args(fields[field].annotation))
+        except ConfigurationError as unknown:
+            return unknown
+    problem = first["msg"].replace("Input should be", "must be")
+    remedy = fields[field].description or "" if field in fields else ""
+    return ConfigurationError(field, problem, value=value, remedy=remedy)
+
+
+def _unknown_field(field: str, fields: Mapping[str, FieldInfo]) -> ConfigurationError:
+    try:
+        choice("configuration", field, tuple(fields))
+    except ConfigurationError as unknown:
+        return unknown
+    return ConfigurationError(field, "is given twice")

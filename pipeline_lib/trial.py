@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_lib.metrics import ACCURACY, Metric
+from pipeline_lib.names import ENGINES, load
 
 ENSEMBLE = "ensemble"
 """The engine of trials that are several models of their run together."""
-
-TITLES = {"optuna": "Optuna", "autopytorch": "Auto-PyTorch", ENSEMBLE: "Ensemble"}
 
 Configuration = Mapping[str, int | float | str | bool | None]
 """Hyperparameters by name: what an engine proposes and a training takes."""
@@ -161,8 +160,10 @@ class Trial:
     @property
     def title(self) -> str:
         """How sentences call it: `Optuna #41`, or `Ensemble` for a run's first."""
-        name = TITLES.get(self.engine, self.engine)
-        return name if self.engine == ENSEMBLE and not self.number else f"{name} #{self.number}"
+        if self.engine == ENSEMBLE:
+            return f"Ensemble #{self.number}" if self.number else "Ensemble"
+        name = load(ENGINES[self.engine]).title if self.engine in ENGINES else self.engine
+        return f"{name} #{self.number}"
 
 
 def by_regret(trial: Trial) -> float:

@@ -7,15 +7,16 @@ from typing import Any
 
 from pipeline_lib.run.run import search as search_with
 from pipeline_lib.run.stages import Search
+from pipeline_lib.search.engine import Engine
 from pipeline_lib.tracking.record import Record
-from pipeline_lib.trial import TITLES, Trial
+from pipeline_lib.trial import Trial
 from tasks.stage import plain_task
 from tasks.watching import Watch
 
 
-def search_task(engine: str) -> Any:
+def search_task(engine: Engine) -> Any:
     """The task of an engine's search."""
-    return plain_task(f"search with {TITLES[engine]}", _search)
+    return plain_task(f"search with {engine.title}", _search)
 
 
 def _search(search: Search, record: Record, stop: threading.Event) -> list[Trial]:

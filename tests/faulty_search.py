@@ -14,7 +14,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run, search
-from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.tracking import open_store, store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.trial import Trial, TrialState

@@ -91,6 +91,13 @@ RUN = {
     "trials-zero": (["run", "mnist", "--trials", "0"], ["trials", "0", "Maximum"]),
     "trials-word": (["run", "mnist", "--trials", "many"], ["trials", "'many'", "integer"]),
     "sampler": (["run", "mnist", "--sampler", "tpee"], ["sampler", "'tpee'", "'tpe'"]),
+    "pruner": (["run", "mnist", "--pruner", "rung"], ["pruner", "'rung'", "'rungs'"]),
+    "set-form": (["run", "mnist", "--set", "lr"], ["set", "'lr'", "NAME=VALUE"]),
+    "set-twice": (["run", "mnist", "--set", "lr=1", "--set", "lr=2"], ["set", "'lr'", "twice"]),
+    "set-unknown": (
+        ["run", "mnist", "--engine", "optuna", "--set", "no_such=1"],
+        ["set", "'no_such'", "Optuna"],
+    ),
     "space": (["run", "mnist", "--space", "defualt"], ["space", "'defualt'", "'default'"]),
     "workers-zero": (["run", "mnist", "--workers", "0"], ["workers", "0", "in parallel"]),
     "workers-many": (["run", "mnist", "--workers", "9999"], ["workers", "9999", "256"]),

@@ -21,7 +21,7 @@ from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.run.gc import Policy, clean, losers
 from pipeline_lib.run.run import RUN, Run, search
 from pipeline_lib.run.sync import sync
-from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.trial import TrialState
 
 

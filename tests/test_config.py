@@ -1,12 +1,15 @@
 import contextlib
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline_lib.config import SPACES, RunConfig
+from pipeline_lib import names
+from pipeline_lib.config import RunConfig
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError, DataError, UserError
@@ -33,7 +36,11 @@ BAD = [
     ("trials", 2.5, ConfigurationError, "integer"),
     ("trials", "many", ConfigurationError, "integer"),
     ("sampler", "tpee", ConfigurationError, "did you mean 'tpe'?"),
-    ("sampler", None, ConfigurationError, "choose from tpe, cmaes, random"),
+    ("sampler", "", ConfigurationError, "choose from tpe, cmaes, random"),
+    ("sampler", None, ConfigurationError, "string"),
+    ("pruner", "rung", ConfigurationError, "did you mean 'rungs'?"),
+    ("pruner", "hyperband", ConfigurationError, "choose from rungs, median, none"),
+    ("set", 3, ConfigurationError, "valid tuple"),
     ("space", "defualt", ConfigurationError, "did you mean 'default'?"),
     ("space", "chapter", ConfigurationError, "choose from"),
     ("workers", 0, ConfigurationError, "greater than or equal to 1"),
@@ -116,7 +123,7 @@ def test_the_defaults():
     assert config.dataset == "mnist"
     assert config.trials is None
     assert config.workers == available_cores() >= 1
-    assert config.engines == tuple(SPACES)
+    assert config.engines == ("optuna", "autopytorch")
 
 
 def test_one_engine_by_name():
@@ -128,15 +135,26 @@ def test_every_data_set_of_the_catalogue_is_taken(dataset):
     assert RunConfig.parse({"dataset": dataset}).dataset == dataset
 
 
-def test_every_space_that_is_known_at_the_door_is_taken():
-    for name in SPACES["optuna"]:
-        assert RunConfig.parse({"space": name}).space == name
+@pytest.mark.parametrize("engine", names.ENGINES)
+def test_every_space_of_an_engine_is_taken_and_others_are_not(engine):
+    for space in names.load(names.ENGINES[engine]).spaces:
+        assert RunConfig(engine=engine, space=space).space == space
+    with pytest.raises(ConfigurationError, match=f"unknown to {engine}"):
+        RunConfig(engine=engine, space="no-such")
 
 
-def test_the_door_and_the_engine_know_the_same_spaces():
-    from pipeline_lib.families import spaces
-
-    assert set(SPACES["optuna"]) == set(spaces.SPACES)
+def test_to_check_a_configuration_loads_nothing_heavy():
+    """The command line checks one before it says anything: torch alone takes seconds."""
+    check = """
+import sys
+from pipeline_lib.config import RunConfig
+RunConfig(engine="all", sampler="cmaes", set=["lr=0.1"]).engines
+RunConfig.model_json_schema()
+heavy = {"torch", "mlflow", "prefect", "optuna", "pandas", "sklearn", "numpy", "scipy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_configuration_is_frozen():

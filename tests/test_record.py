@@ -17,7 +17,7 @@ from pipeline_lib.errors import AutomlError, ConfigurationError, ServerError, St
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run, begin, load_data, search
 from pipeline_lib.run.sync import sync
-from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.tracking import open_store, store
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.recorder import runs_of_study

@@ -25,7 +25,7 @@ from pipeline_lib.run.gc import Policy, clean
 from pipeline_lib.run.recorded import configuration_of, recorded
 from pipeline_lib.run.reproduce import reproduce
 from pipeline_lib.run.run import Run, begin, load_data, search
-from pipeline_lib.search.driver import OptunaEngine
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION
 from pipeline_lib.trial import Trial, TrialState

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from flows.commands.common import HomeOption, use_home
+from pipeline_lib.names import ENGINES
+
+_EngineArgument = Annotated[str, typer.Argument(help=f"{', '.join(ENGINES)}.")]
 
 
 def up(
@@ -49,7 +52,7 @@ def datasets(home: HomeOption = None) -> None:
 
 
 def space(
-    engine: Annotated[str, typer.Argument(help="optuna or autopytorch.")],
+    engine: _EngineArgument,
     name: Annotated[str, typer.Option("--space", help="Which of its spaces.")] = "default",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     home: HomeOption = None,
@@ -60,9 +63,7 @@ def space(
     print_space(use_home(home), engine, name, as_json=json)
 
 
-def install_engine(
-    engine: Annotated[str, typer.Argument(help="autopytorch.")], home: HomeOption = None
-) -> None:
+def install_engine(engine: _EngineArgument, home: HomeOption = None) -> None:
     """Build the environment that an engine runs in; at once where it stands."""
     from flows.listings import install
 

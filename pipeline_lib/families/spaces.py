@@ -1,7 +1,7 @@
 """Search spaces, define-by-run: what a trial may suggest.
 
 A space is a function from an Optuna trial to a Configuration. To add one, write the function and
-name it in `SPACES`; `pipeline_lib.config.SPACES` makes the name known at the door.
+name it in `SPACES`.
 """
 
 from __future__ import annotations

@@ -128,8 +128,9 @@ def command(data: ReportData) -> str:
     config = data.config
     words = ["automl", "run", config.dataset, "--engine", config.engine]
     words += ["--budget", f"{config.budget_seconds:g}s", "--space", config.space]
-    words += ["--sampler", config.sampler, "--workers", str(config.workers)]
-    words += ["--ensemble", str(config.ensemble)]
+    words += ["--sampler", config.sampler, "--pruner", config.pruner]
+    words += [word for setting in config.set for word in ("--set", setting)]
+    words += ["--workers", str(config.workers), "--ensemble", str(config.ensemble)]
     if config.metric != ACCURACY.name:
         words += ["--metric", config.metric]
     if config.trials is not None:

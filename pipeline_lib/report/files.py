@@ -30,7 +30,7 @@ from pipeline_lib.report import verdict
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
 from pipeline_lib.report.data import ReportData, Section, Table
-from pipeline_lib.search import make_engine
+from pipeline_lib.search.engine import find_engine
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.statistics import Units
 from pipeline_lib.test_result import TestResult
@@ -125,7 +125,7 @@ def _thaw(home: Home, name: str, kept: Mapping[str, Any], test: Mapping[str, Any
     trials = [
         trial
         for engine in config.engines
-        for trial in make_engine(engine, config, home).trials(name, home.study(name) / engine)
+        for trial in find_engine(engine).of(config, home).trials(name, home.study(name) / engine)
     ]
     trials += ensembles.trials()
     winners = [t for t in trials if [t.engine, t.number] == kept["winner"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
 from pipeline_lib.report.data import ReportData
 from pipeline_lib.report.files import DETAILS, load, write
 from pipeline_lib.report.latency import milliseconds_per_image
+from pipeline_lib.search.engine import find_engine
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 _log = logging.getLogger("automl")
@@ -69,19 +71,11 @@ def _spaces(home: Home, data: ReportData) -> dict[str, list[dict[str, Any]]]:
     """The search spaces of the engines that searched, described as `automl space` does."""
     config, engines = data.config, {trial.engine for trial in data.trials}
     described: dict[str, list[dict[str, Any]]] = {}
-    if "optuna" in engines:
-        from pipeline_lib.families import spaces as optuna_spaces
-
-        described["optuna"] = optuna_spaces.describe_space(config.space, config.budget_seconds)
-    if "autopytorch" in engines:
-        from pipeline_lib.search.autopytorch import description, spaces
-
-        updates = spaces.parse_updates(config.search_space_updates)
-        try:
-            found = description.describe_space(home, config.space, updates)
-        except EngineUnavailable:  # its environment has gone since it searched
-            return described
-        described["autopytorch"] = found["hyperparameters"]
+    for name in config.engines:
+        if name in engines:
+            engine = find_engine(name).of(config, home)
+            with suppress(EngineUnavailable):  # its environment has gone since it searched
+                described[name] = engine.describe(config.space, config.budget_seconds)
     return described
 
 

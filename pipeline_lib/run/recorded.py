@@ -12,7 +12,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.options import plain_name
-from pipeline_lib.search.fidelity import REDUCTION, Ladder
+from pipeline_lib.search.engine import Engine, find_engine
 from pipeline_lib.tracking import environment_tags, open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION, runs_of_study
 from pipeline_lib.tracking.store import Store
@@ -59,16 +59,12 @@ class Recorded:
             device: What trainings run on here.
             train_size: Training images, from which a run's rungs follow.
         """
-        config, searched = self.config, self.of("optuna", "search")
-        why = []
-        if config.engine != "optuna":
-            why.append("Auto-PyTorch's search follows the clock")
+        config, engines = self.config, [find_engine(name) for name in self.config.engines]
+        why = [f"{each.title}'s search follows the clock" for each in engines if not each.repeats]
         if config.trials is None:
             why.append("the clock ended the search, not a number of trials")
-        elif len(searched) != config.trials:
-            why.append(f"it has {len(searched)} of the {config.trials} trials asked for")
-        elif self._clock_shaped(train_size):
-            why.append("the clock cut trainings short")
+        else:
+            why += [w for each in engines if each.repeats if (w := self._cut(each, train_size))]
         if config.workers != 1:
             why.append(f"with {config.workers} workers the clock decides what a trial knows")
         if any(tag.startswith("resumed.") for tag in self.tags):
@@ -76,7 +72,10 @@ class Recorded:
         if config.warm_start:
             why.append("it began with what earlier runs had found")
         devices = {
-            run.data.tags.get("note.device", "unknown") for run in self.of("optuna").values()
+            run.data.tags.get("note.device", "unknown")
+            for each in engines
+            if each.retrains
+            for run in self.of(each.name).values()
         }
         why += [f"it trained on {name}" for name in sorted(devices) if not name.startswith("cpu")]
         why += [
@@ -84,16 +83,16 @@ class Recorded:
         ]
         return [*why, *self.differences()]
 
-    def _clock_shaped(self, train_size: int) -> bool:
-        """Whether time ended a search trial, or decided whether and how long finals trained."""
-        searched, finals = self.of("optuna", "search"), self.of("optuna", "final")
-        if any(_is_by_time(run.data.tags) for run in searched.values()):
-            return True
-        config = self.config
-        ladder = Ladder.of(config.space, config.budget_seconds, train_size, config.first_rung)
+    def _cut(self, engine: type[Engine], train_size: int) -> str:
+        """What the clock cut short of a counted search; empty where that is nothing."""
+        searched, finals = self.of(engine.name, "search"), self.of(engine.name, "final")
+        if len(searched) != self.config.trials:
+            return f"it has {len(searched)} of the {self.config.trials} trials asked for"
         lengths = [samples for run in finals.values() for samples, _ in self.rungs(run)[-1:]]
-        can_have = any(self.rungs(run) for run in searched.values()) and ladder.has_finals
-        return lengths != [REDUCTION * ladder.top] * can_have
+        can_have = any(self.rungs(run) for run in searched.values())
+        due = engine.counted_finals(self.config, train_size) if can_have else ()
+        by_time = any(_is_by_time(run.data.tags) for run in searched.values())
+        return "the clock cut trainings short" if by_time or lengths != [*due] else ""
 
 
 def _is_by_time(tags: Mapping[str, str]) -> bool:

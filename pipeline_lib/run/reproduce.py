@@ -20,9 +20,10 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
+from pipeline_lib.run.checks import check_data
 from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
-from pipeline_lib.run.run import Run, check_data, claim_name
-from pipeline_lib.search import make_engine
+from pipeline_lib.run.run import Run, claim_name
+from pipeline_lib.search.engine import Engine, find_engine
 from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking.trials import Key
 from pipeline_lib.training.again import Again, train_again
@@ -87,41 +88,39 @@ class _Reproduction:
     def searched(self) -> list[Fact]:
         """Search again, where that must give the same bits."""
         before, config = self.before, self.before.config
-        known = before.of("optuna")
+        known = {key: run for name in config.engines for key, run in before.of(name).items()}
         self.say(
             f"Exact: {config.trials} trials, one worker, on the CPU. The search is repeated; "
             f"every configuration, accuracy and weight must be the same. {self._cost(known, 1)}"
         )
-        deadline = time.monotonic() + _PATIENCE * config.budget_seconds
-        request = self.run.request(self.split, "optuna", 1, deadline)
-        engine = make_engine("optuna", config, self.home)
-        engine.prepare(self.say)
-
-        def hear(trial: Trial) -> None:
-            if trial.state is not TrialState.RUNNING:
-                run = known.get(("optuna", str(trial.number), trial.stage))
-                rungs = before.rungs(run) if run else []
-                for rung in trial.rungs[-1:]:
-                    self._tell(trial.label, rung, rungs)
-
-        engine.search(request, hear, threading.Event())
-        trials = engine.trials(request.study, request.directory)
-        facts = equality(before, "optuna", trials)
+        facts, trials = list[Fact](), list[Trial]()
+        for name in config.engines:
+            found = self._search(name, _PATIENCE * config.budget_seconds)
+            facts += equality(before, name, found)
+            trials += found
         if before.of(ENSEMBLE):
             facts += equality(before, ENSEMBLE, self._ensembles(trials))
         return facts
 
     def followed(self, why: list[str]) -> list[Fact]:
-        """Train the recorded trials again, where a second search would be another one."""
-        size = len(self.split.validation)
+        """Train the recorded trials again, where a second search would be another one.
+
+        An engine whose configurations only its own search can train searches once more instead.
+        """
+        config, size = self.before.config, len(self.split.validation)
         self.say(f"Not exact: {'; '.join(why)}.")
         trials, facts = list[Trial](), list[Fact]()
-        if "optuna" in self.before.config.engines:
-            trials = self._train_again()
-            facts = agreement(self.before, "optuna", trials, size)
-        if "autopytorch" in self.before.config.engines:
-            found = self._search_autopytorch()
-            facts.append(best_of(self.before, "autopytorch", found, size))
+        for engine in map(find_engine, config.engines):
+            if engine.retrains:
+                found = self._train_again(engine)
+                facts += agreement(self.before, engine.name, found, size)
+            else:
+                self.say(
+                    f"{engine.title} trains within its own search alone: that is repeated for "
+                    f"{config.budget_seconds:.0f} s, and finds other configurations"
+                )
+                found = self._search(engine.name, config.budget_seconds)
+                facts.append(best_of(self.before, engine.name, found, size))
             trials += found
         if self.before.of(ENSEMBLE):
             facts.append(best_of(self.before, ENSEMBLE, self._ensembles(trials), size))
@@ -132,15 +131,15 @@ class _Reproduction:
         config, kept = self.run.config, self.run.ensembles
         return add_ensemble(config, kept, trials, self.split).trials[len(trials) :]
 
-    def _train_again(self) -> list[Trial]:
-        """Optuna's recorded trials that have a rung, with their seeds, each rung in turn."""
+    def _train_again(self, engine: type[Engine]) -> list[Trial]:
+        """An engine's recorded trials that have a rung, with their seeds, each rung in turn."""
         before, config = self.before, self.before.config
-        known = {key: run for key, run in before.of("optuna").items() if before.rungs(run)}
+        known = {key: run for key, run in before.of(engine.name).items() if before.rungs(run)}
         workers = min(config.workers, available_cores())
         self.say(
-            f"Optuna's {len(known)} recorded trials are trained again with {workers} workers, each "
-            "rung for as many samples; accuracies must agree as far as chance allows. "
-            + self._cost(known, workers)
+            f"{engine.title}'s {len(known)} recorded trials are trained again with {workers} "
+            "workers, each rung for as many samples; accuracies must agree as far as chance "
+            "allows. " + self._cost(known, workers)
         )
         trials = {trial.label: trial for trial in (self._trial(k, r) for k, r in known.items())}
         then = {f"{key[0]}-{int(key[1]):04d}": before.rungs(run) for key, run in known.items()}
@@ -160,10 +159,10 @@ class _Reproduction:
         """The recorded trial, before its first rung."""
         from pipeline_lib.search.study import model_directory
 
-        number, place = int(key[1]), self.run.request(self.split, "optuna", 1, deadline=0.0)
+        number, place = int(key[1]), self.run.request(self.split, key[0], 1, deadline=0.0)
         return Trial(
             study=self.run.name,
-            engine="optuna",
+            engine=key[0],
             number=number,
             state=TrialState.COMPLETE,
             configuration=configuration_of(run),
@@ -173,7 +172,7 @@ class _Reproduction:
         )
 
     def _again(self, trial: Trial, then: list[tuple[int, float]]) -> Again:
-        from pipeline_lib.search.driver import trial_seed
+        from pipeline_lib.search.engine import trial_seed
 
         assert trial.model is not None
         config = self.before.config
@@ -187,21 +186,20 @@ class _Reproduction:
         )
         return Again(trial.label, job, tuple(samples for samples, _ in then))
 
-    def _search_autopytorch(self) -> list[Trial]:
-        """Search with Auto-PyTorch once more, for as long as then: it trains nothing by itself."""
-        config = self.before.config
-        engine = make_engine("autopytorch", config, self.home)
+    def _search(self, name: str, seconds: float) -> list[Trial]:
+        """Search with an engine once more, for so long at most."""
+        config, known = self.before.config, self.before.of(name)
+        engine = find_engine(name).of(config, self.home)
         engine.prepare(self.say)
-        self.say(
-            f"Auto-PyTorch trains within its own search alone: that is repeated for "
-            f"{config.budget_seconds:.0f} s, and finds other configurations"
-        )
-        deadline = time.monotonic() + config.budget_seconds
-        request = self.run.request(self.split, engine.name, len(config.engines), deadline)
+        deadline = time.monotonic() + seconds
+        request = self.run.request(self.split, name, len(config.engines), deadline)
 
         def hear(trial: Trial) -> None:
-            for rung in trial.rungs[-1:]:
-                self._tell(trial.label, rung, [])
+            if trial.state is not TrialState.RUNNING:
+                run = known.get((name, str(trial.number), trial.stage))
+                rungs = self.before.rungs(run) if run and engine.repeats else []
+                for rung in trial.rungs[-1:]:
+                    self._tell(trial.label, rung, rungs)
 
         engine.search(request, hear, threading.Event())
         return engine.trials(request.study, request.directory)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import threading
 import time
@@ -17,13 +16,12 @@ from pipeline_lib import metrics
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import CONFIG_FILE, write_configuration
 from pipeline_lib.data import source
-from pipeline_lib.data.sources import catalogue
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.report.dot import find_dot
-from pipeline_lib.search import least_seconds, make_engine
+from pipeline_lib.run.checks import check, check_settings, engines_of, too_small
 from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.tracking.address import check_address
@@ -54,11 +52,12 @@ class Run:
             DataError: A file that the user has the data set in is not what it should be.
             HomeError: The state directory cannot be written.
             ServerError: MLflow cannot use what `MLFLOW_TRACKING_URI` names.
-            ConfigurationError: A run to start from is not there, or the budget is too small.
+            ConfigurationError: A run to start from is not there, the budget is too small, or a
+                setting is of no engine.
         """
         from pipeline_lib.run.warm_start import settle
 
-        check(config)
+        check(config, home)
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
@@ -131,54 +130,11 @@ class Run:
         )
 
 
-def check(config: RunConfig) -> None:
-    """Refuse what cannot be run, before anything is written.
-
-    Raises:
-        DataError: A file that the user has the data set in is not what it should be.
-        ConfigurationError: The budget is too small, or a file of the user's cannot be used.
-    """
-    check_data(config)
-    check_budget(config)
-    metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
-
-
-def check_data(config: RunConfig) -> None:
-    """Check the user's own files, where the data set is to come from them.
-
-    Raises:
-        DataError: One is not what it should be.
-    """
-    if config.data_root is not None:
-        source.check(config.dataset, Path(config.data_root))
-
-
 def _try_to_draw() -> None:
     try:
         find_dot()
     except UserError as error:
         _log.warning("%s: there will be no diagram of the winner", error)
-
-
-def check_budget(config: RunConfig) -> None:
-    """Refuse a budget that is too small for every engine that is to search.
-
-    Raises:
-        ConfigurationError: It is; says the smallest that is not.
-    """
-    errors = [_too_small(config, name) for name in config.engines]
-    if errors[0] is not None and None not in errors:
-        raise errors[0]
-
-
-def _too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
-    """Why the budget is too small for an engine, where it is."""
-    training = source.train_size(config.dataset) * (1 - config.validation_share)
-    least = least_seconds(engine, config, int(training))
-    if config.budget_seconds >= least:
-        return None
-    given, remedy = f"{config.budget_seconds:g} s", f"give it {math.ceil(least)}s or more"
-    return ConfigurationError("budget", f"is too small for {engine}", value=given, remedy=remedy)
 
 
 def made_up_name(stem: str) -> str:
@@ -230,9 +186,8 @@ def _check_study(run: Run, split: Split) -> None:
         before = replace(request, split=of_data, **asked)
         chosen_by = {"metric": known.get("metric", metrics.ACCURACY.name)}  # older ones do not say
         check_identity(request, {**before.identity, **chosen_by})
-    for name in run.config.engines:
-        engine = make_engine(name, run.config, run.home)
-        engine.check(run.request(split, name, len(run.config.engines), deadline=0.0))
+    for engine in engines_of(run.config, run.home):
+        engine.check(run.request(split, engine.name, len(run.config.engines), deadline=0.0))
 
 
 def begin(run: Run, split: Split, record: Record) -> None:
@@ -258,21 +213,22 @@ def prepare_engines(run: Run) -> list[Engine]:
 
     Raises:
         EngineUnavailable: None of them can.
+        ConfigurationError: A setting is of no engine, which only an engine that is ready knows.
     """
-    ready: list[Engine] = []
-    for name in run.config.engines:
-        if too_small := _too_small(run.config, name):
-            _log.warning("%s: the run goes on without it", too_small)
+    ready, engines = list[Engine](), engines_of(run.config, run.home)
+    for engine in engines:
+        if why := too_small(run.config, engine.name):
+            _log.warning("%s: the run goes on without it", why)
             continue
-        engine = make_engine(name, run.config, run.home)
         try:
             engine.prepare(_log.info)
         except EngineUnavailable as error:
-            if not ready and name == run.config.engines[-1]:
+            if not ready and engine is engines[-1]:
                 raise
             _log.warning("%s: the run goes on without it", error)
         else:
             ready.append(engine)
+    check_settings(run.config, engines)
     return ready
 
 

@@ -13,7 +13,7 @@ from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.options import plain_name
 from pipeline_lib.run.run import RUN, Run
-from pipeline_lib.search import make_engine
+from pipeline_lib.search.engine import find_engine
 from pipeline_lib.tracking.trials import values_of
 from pipeline_lib.trial import ENSEMBLE, Trial
 
@@ -54,9 +54,9 @@ class Begun:
         """Every trial that ended, by engine; the ensembles, where there are any, are one."""
         config = self.run.config
         searched = {
-            name: make_engine(name, config, self.run.home).trials(
-                self.run.name, self.run.home.study(self.run.name) / name
-            )
+            name: find_engine(name)
+            .of(config, self.run.home)
+            .trials(self.run.name, self.run.home.study(self.run.name) / name)
             for name in config.engines
         }
         ensembles = self.run.ensembles.trials()

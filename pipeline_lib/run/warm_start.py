@@ -17,15 +17,7 @@ from pipeline_lib.run.run import RUN
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""
 _LATEST = 30
-_ALIKE = (
-    "dataset",
-    "data_root",
-    "space",
-    "search_space_updates",
-    "split_seed",
-    "validation_share",
-    "metric",
-)
+_ALIKE = ("dataset", "data_root", "space", "set", "split_seed", "validation_share", "metric")
 """Fields of the configuration in which a run of one's past is the same."""
 
 
@@ -58,7 +50,7 @@ def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
         if asked is None:
             remedy = "name runs of this home, or 'past'"
             raise ConfigurationError("warm_start", "is no run", value=name, remedy=remedy)
-        if (asked.space, asked.search_space_updates) != (config.space, config.search_space_updates):
+        if (asked.space, asked.set) != (config.space, config.set):
             problem = f"is a run that searched another space, {asked.space}"
             raise ConfigurationError("warm_start", problem, value=name)
         names.append(name)

@@ -1,29 +1,26 @@
-"""Optuna as an engine: the parent owns the study, one process trains each running trial."""
+"""The search itself: this process owns the Optuna study, a worker trains each running trial."""
 
 from __future__ import annotations
 
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 
-from pipeline_lib.errors import ConfigurationError, TrialFailure
-from pipeline_lib.families.spaces import SPACES, space_function
-from pipeline_lib.search.engine import Listener, SearchRequest
+from pipeline_lib.errors import TrialFailure
+from pipeline_lib.families.spaces import space_function
+from pipeline_lib.names import PRUNERS, SAMPLERS, load
+from pipeline_lib.search.engine import Listener, SearchRequest, trial_seed
 from pipeline_lib.search.fidelity import Final, Finalist, Ladder, next_finalist
 from pipeline_lib.search.study import (
     INTERRUPTED,
     RECORD,
     TOLD,
-    check_study,
     first_in_line,
     model_directory,
     open_study,
@@ -35,48 +32,6 @@ from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import NO_TIME_LEFT, RUN_STOPPED, Rung, Trial, TrialState
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class OptunaEngine:
-    """Searches a define-by-run space with an Optuna sampler and successive halving."""
-
-    sampler: str = "tpe"
-    name: str = field(default="optuna", init=False)
-    spaces: tuple[str, ...] = field(default=tuple(SPACES), init=False)
-
-    def prepare(self, progress: Callable[[str], None]) -> None:
-        """Load torch into the server that workers are forked from."""
-        warm_up()
-
-    def check(self, request: SearchRequest) -> None:
-        """See `Engine.check`."""
-        check_study(request)
-
-    def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
-        """See `Engine.search`."""
-        space_function(request.space)
-        _Search(request, make_sampler(self.sampler, request.seed), listen, stop).run()
-
-    def trials(self, study: str, directory: Path) -> list[Trial]:
-        """See `Engine.trials`."""
-        return read_trials(directory, study)
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a name: tpe, cmaes or random.
-
-    Raises:
-        ConfigurationError: There is none of this name.
-    """
-    if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    if name == "cmaes":
-        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    remedy = "choose from tpe, cmaes, random"
-    raise ConfigurationError("sampler", "is unknown", value=name, remedy=remedy)
 
 
 @dataclass
@@ -94,13 +49,14 @@ class _Running:
         return len(self.trial.rungs)
 
 
-class _Search:
-    """One call of `search`: proposes, listens to workers, decides, and tells."""
+class Search:
+    """One call of `OptunaEngine.search`: proposes, listens to workers, decides, and tells."""
 
     def __init__(
         self,
         request: SearchRequest,
-        sampler: optuna.samplers.BaseSampler,
+        sampler: str,
+        pruner: str,
         listen: Listener,
         stop: threading.Event,
     ) -> None:
@@ -109,7 +65,13 @@ class _Search:
         self.ladder = Ladder.of(
             request.space, request.budget_seconds, self.train_size, request.first_rung
         )
-        self.study = open_study(request, self.ladder, sampler)
+        self.pruner = pruner
+        self.study = open_study(
+            request,
+            self.ladder,
+            load(SAMPLERS[sampler])(request.seed),
+            load(PRUNERS[pruner])(self.ladder),
+        )
         self.queue = first_in_line(self.study, request)
         self.listen = listen
         self.stop = stop
@@ -255,7 +217,7 @@ class _Search:
         if run.reached == len(run.rungs):
             self._end(run, TrialState.COMPLETE)
         elif run.optuna_trial.should_prune():
-            reason = f"below the best {self.ladder.promoted} at {rung.samples:,} samples"
+            reason = f"unpromising at {rung.samples:,} samples (pruner {self.pruner})"
             self._end(run, TrialState.PRUNED, reason)
         elif not self._has_time_for(run.rungs[run.reached], rung):
             self._end(run, TrialState.STOPPED, NO_TIME_LEFT)
@@ -293,8 +255,3 @@ class _Search:
     def _remember(self, trial: Trial) -> None:
         if trial.stage == "search" and trial.rungs:
             self.best[trial.number] = trial
-
-
-def trial_seed(seed: int, number: int) -> int:
-    """The seed of one trial, spread so that neighbours have nothing in common."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

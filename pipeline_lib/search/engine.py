@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.metrics import ACCURACY, Metric, find
+from pipeline_lib.names import ENGINES, load
+from pipeline_lib.options import choice
 from pipeline_lib.trial import Trial
+
+if TYPE_CHECKING:
+    from pipeline_lib.config import RunConfig
+    from pipeline_lib.data.splits import Split
+    from pipeline_lib.home import Home
 
 Listener = Callable[[Trial], None]
 """Called with a snapshot of a trial when it starts, at each rung, and when it ends.
@@ -96,15 +103,68 @@ def check_identity(request: SearchRequest, begun: Mapping[str, Any]) -> None:
 
 
 class Engine(Protocol):
-    """A way to search. `tests/search/contract.py` holds every implementation to this."""
+    """A system that searches: it proposes configurations and has them trained.
 
-    @property
-    def name(self) -> str:
-        """The engine's name in the configuration, the leaderboard and MLflow."""
+    Every implementation derives from this and is held to `tests/search/contract.py`. Its module is
+    imported whenever a configuration is checked, so its methods import what takes long to import.
+    One that has no storage of its own keeps its trials in a `lines.Journal`.
 
-    @property
-    def spaces(self) -> Sequence[str]:
-        """The search spaces that it knows."""
+    Attributes:
+        name: Its key in `names.ENGINES`, used in the configuration, the leaderboard and MLflow.
+        title: How sentences call it.
+        spaces: The names of its search spaces.
+        by_default: Whether `--engine all` searches with it.
+        repeats: Whether a search of a fixed number of trials by one worker finds the same bits
+            again from the same seed.
+        retrains: Whether this project's workers can train its configurations again, each with the
+            seed `trial_seed` gives it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    spaces: ClassVar[Sequence[str]]
+    by_default: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
+    retrains: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: RunConfig, home: Home) -> Self:
+        """The engine, set up as the configuration says."""
+
+    @staticmethod
+    def least_seconds(config: RunConfig, train_size: int) -> float:
+        """The budget, about, below which it finds no model of so many training examples."""
+        return 0.0
+
+    @staticmethod
+    def preload() -> None:
+        """Import what a search needs, while the user waits for something else."""
+
+    @staticmethod
+    def counted_finals(config: RunConfig, train_size: int) -> tuple[int, ...]:
+        """Samples of each final after a search that ends by its count of trials, one worker."""
+        return ()
+
+    def availability(self) -> tuple[bool, str]:
+        """Whether it can run on this machine, at once or after `prepare`; and a line about it."""
+        return True, "can run"
+
+    def describe(self, space: str, budget_seconds: float) -> list[dict[str, Any]]:
+        """The hyperparameters of a search space: name, type, range, log, default, conditions.
+
+        Raises:
+            EngineUnavailable: It has to be prepared first.
+        """
+        return []
+
+    def settable(self, space: str) -> Collection[str] | None:
+        """The hyperparameters that `set` may name; None where only `prepare` makes them known.
+
+        Raises:
+            ConfigurationError: One of them is set to what it cannot be.
+        """
+        return ()
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Make it able to run; quick when it already is.
@@ -119,7 +179,11 @@ class Engine(Protocol):
         Raises:
             ConfigurationError: It was begun with other data or settings.
         """
+        from pipeline_lib.search.lines import Journal
 
+        Journal(self.name, request.study, request.directory).check(request)
+
+    @abstractmethod
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
         """Search until the trials or the seconds are spent, or `stop` is set.
 
@@ -129,3 +193,23 @@ class Engine(Protocol):
 
     def trials(self, study: str, directory: Path) -> list[Trial]:
         """Every trial of a study kept in a directory, by number: what tracking mirrors."""
+        from pipeline_lib.search.lines import Journal
+
+        return Journal(self.name, study, directory).trials()
+
+
+def find_engine(name: str) -> type[Engine]:
+    """The engine of a name.
+
+    Raises:
+        ConfigurationError: There is none of this name.
+    """
+    found: type[Engine] = load(ENGINES[choice("engine", name, ENGINES)])
+    return found
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of one trial, spread so that neighbours have nothing in common."""
+    import numpy as np
+
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

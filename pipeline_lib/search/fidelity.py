@@ -54,11 +54,6 @@ class Ladder:
         return cls(tuple(lowest * REDUCTION**step for step in range(height)), REDUCTION)
 
     @property
-    def promoted(self) -> str:
-        """The share of trials that climbs from a rung to the next, in words."""
-        return {2: "half", 3: "third"}.get(self.reduction, f"1/{self.reduction}")
-
-    @property
     def top(self) -> int:
         """Samples at the highest rung."""
         return self.rungs[-1]

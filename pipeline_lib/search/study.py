@@ -44,7 +44,10 @@ INTERRUPTED = "its run was interrupted"
 
 
 def open_study(
-    request: SearchRequest, ladder: Ladder, sampler: optuna.samplers.BaseSampler
+    request: SearchRequest,
+    ladder: Ladder,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner,
 ) -> optuna.Study:
     """The study of a request, created or continued; what a killed run left is put right.
 
@@ -55,9 +58,6 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     request.directory.mkdir(parents=True, exist_ok=True)
     tidy(journal(request.directory))
-    pruner = optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=ladder.rungs[0], reduction_factor=ladder.reduction
-    )
     study = optuna.create_study(
         study_name=request.study,
         storage=_OneObjective(journal(request.directory), ladder.top),

@@ -11,6 +11,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
 from pipeline_lib.metrics import Metric
 from pipeline_lib.outcome import Folded, Member
+from pipeline_lib.search.engine import find_engine
 from pipeline_lib.selection import leaderboard as compare
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.statistics import compare_on_folds
@@ -19,9 +20,7 @@ from pipeline_lib.training.workers import TrialJob
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 _log = logging.getLogger("automl")
-_NOT_OURS = (
-    "was not trained again on folds: a network of Auto-PyTorch can be in its own environment only"
-)
+_NOT_OURS = "was not trained again on folds: only its own search can train a network of"
 _NO_CONFIGURATION = (
     "was not trained again on folds: the registry keeps its network, not how it was trained"
 )
@@ -48,8 +47,10 @@ def compare_finalists(
     folds = config.validation_folds
     by_label = {trial.label: trial for trial in trials}
     mixtures = {trial.title: _mixture(kept, trial) for trial in compare.finalists(trials)}
-    fit = {n: m for n, m in mixtures.items() if all(_is_ours(by_label[each.label]) for each in m)}
-    left_out = [f"{name} {_NOT_OURS}" for name in mixtures if name not in fit]
+    engines = {n: [find_engine(by_label[e.label].engine) for e in m] for n, m in mixtures.items()}
+    others = {n: [e.title for e in of if not e.retrains] for n, of in engines.items()}
+    fit = {name: mixture for name, mixture in mixtures.items() if not others[name]}
+    left_out = [f"{name} {_NOT_OURS} {titles[0]}" for name, titles in others.items() if titles]
     left_out += [f"The {champion} {_NO_CONFIGURATION}"] if champion else []
     if len(fit) < 2:
         return Folded((), (*left_out, f"Nothing is compared on {folds} folds: that takes two"))
@@ -66,11 +67,6 @@ def _mixture(kept: Ensembles, trial: Trial) -> Mixture:
         return next(each.members for each in kept.stored() if each.trial.label == trial.label)
     value = trial.rungs[-1].value
     return (Member(trial.label, trial.title, 1.0, value, value),)
-
-
-def _is_ours(trial: Trial) -> bool:
-    """Whether this process can train it again."""
-    return trial.engine == "optuna"
 
 
 def _say_the_cost(config: RunConfig, trials: list[Trial]) -> None:
@@ -117,7 +113,7 @@ def _values(
 
 
 def _job(config: RunConfig, trial: Trial, fold: Split, directory: Path) -> TrialJob:
-    from pipeline_lib.search.driver import trial_seed
+    from pipeline_lib.search.engine import trial_seed
 
     return TrialJob(
         split=fold,

@@ -12,8 +12,8 @@ import optuna
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import load_model
 from pipeline_lib.run.sync import Begun, sync
-from pipeline_lib.search.autopytorch.storage import Journal
 from pipeline_lib.search.journal import open_storage
+from pipeline_lib.search.lines import Journal
 from pipeline_lib.search.study import INTERRUPTED
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
@@ -70,7 +70,7 @@ class Promises:
         left += [path.name for path in directory.glob("*.lock")]
         if "autopytorch" in begun.run.config.engines:
             request = begun.run.request(begun.data, "autopytorch", 2, deadline=0.0)
-            states = Journal(request.study, request.directory).last_states()
+            states = Journal("autopytorch", request.study, request.directory).last_states()
             left += [trial.label for trial in states if trial.state is TrialState.RUNNING]
         return left
 

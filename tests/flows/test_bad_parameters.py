@@ -29,7 +29,8 @@ REFUSED = [
     {"validation_share": 1.5},
     {"trial_seconds": 0},
     {"trial_memory": -1},
-    {"search_space_updates": "wide"},
+    {"pruner": "rung"},
+    {"set": 5},
     {"name": 5},
     {"dataset": None},
     {"dataset": "mnsit"},
@@ -42,7 +43,7 @@ FAILED = [
     ({"name": ""}, "ConfigurationError: name"),
     ({"data_root": "/does/not/exist"}, "DataError: /does/not/exist/"),
     ({"engine": "optuna", "space": "tiny_cs"}, "ConfigurationError: space"),
-    ({"search_space_updates": [{"node": 1}]}, "ConfigurationError: search_space_updates"),
+    ({"set": ["wide"]}, "ConfigurationError: set"),
 ]
 """The schema lets them pass; the run fails at once, with the line that `automl run` says."""
 

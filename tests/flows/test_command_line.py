@@ -107,6 +107,21 @@ class TestFile:
         assert (found.budget_seconds, found.seed, found.trials) == (600, 4, 7)
         assert configuration("mnist-nightly", {}).budget_seconds == 3600  # without them
 
+    def test_settings_are_a_mapping_or_a_list_and_options_win_over_them(self, tmp_path):
+        mapping = self.written(tmp_path, "set:\n  lr: 1e-3\n  width: [32, 64]\n")
+        found = configuration("mnist", {}, mapping)
+        assert found.settings == {"lr": 0.001, "width": (32, 64)}
+        listed = self.written(tmp_path, "set: ['lr=0.001', 'width=[32,64]']\n")
+        assert configuration("mnist", {}, listed) == found
+        assert configuration("mnist", {"set": ["lr=1"]}, listed).settings == {"lr": 1}
+
+    def test_a_file_of_an_older_version_has_search_space_updates(self, tmp_path):
+        row = "{node: optimizer, hyperparameter: __choice__, range: [Adam], log: false}"
+        file = self.written(tmp_path, f"search_space_updates: [{row}]\n")
+        assert configuration("mnist", {}, file).set == ("optimizer:__choice__=[Adam]",)
+        file = self.written(tmp_path, "search_space_updates: []\n")
+        assert configuration("mnist", {}, file).set == ()
+
     def test_alone_it_says_everything(self, tmp_path):
         file = self.written(tmp_path, "dataset: kmnist\nbudget_seconds: 9\n")
         assert configuration(None, {}, file) == RunConfig(dataset="kmnist", budget_seconds=9)
@@ -115,10 +130,7 @@ class TestFile:
     def test_what_a_run_leaves_is_such_a_file(self, tmp_path):
         config = RunConfig(
             dataset="kmnist", trials=3, name="first", data_root=str(Path.home() / "data"),
-            search_space_updates=(
-                {"node": "optimizer", "hyperparameter": "__choice__", "range": ["Adam"],
-                 "log": False},
-            ),
+            set=["optimizer:__choice__=[AdamOptimizer]", "data_loader:batch_size=[32,64]"],
         )  # fmt: skip
         path = write_configuration(tmp_path / "run.yaml", config, "first")
         again = configuration(None, {}, str(path))

@@ -4,8 +4,9 @@ import pytest
 
 from flows.automl import automl
 from flows.deployments import presets
-from pipeline_lib.config import SPACES, Promote, RunConfig, Test
+from pipeline_lib.config import Promote, RunConfig, Test
 from pipeline_lib.data.sources.catalogue import CATALOGUE
+from pipeline_lib.names import ENGINES, PRUNERS, SAMPLERS
 
 FORM = automl.parameters.model_dump()["properties"]
 """What Prefect's form of a custom run is made from."""
@@ -28,8 +29,9 @@ def test_the_form_says_what_the_configuration_says():
     ("name", "values"),
     [
         ("dataset", list(CATALOGUE)),
-        ("engine", ["all", *SPACES]),
-        ("sampler", ["tpe", "cmaes", "random"]),
+        ("engine", ["all", *ENGINES]),
+        ("sampler", list(SAMPLERS)),
+        ("pruner", list(PRUNERS)),
         ("promote", list(get_args(Promote))),
         ("test", list(get_args(Test))),
         ("space", ["default", "book", "tiny_cs", "full"]),

@@ -1,4 +1,4 @@
-"""What every engine promises, as tests. Derive from `EngineContract` and say what `engine` is."""
+"""What every engine, sampler and pruner promises, as tests: derive, and say which one it is."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 from in_memory import validation_logits
+from optuna.trial import TrialState as OptunaState
 
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.families.spaces import SPACES, distributions, holds, space_function
 from pipeline_lib.models.saved import load_model
-from pipeline_lib.search.engine import Engine, SearchRequest
+from pipeline_lib.names import ENGINES
+from pipeline_lib.search.engine import Engine, SearchRequest, find_engine
+from pipeline_lib.search.fidelity import Ladder
 from pipeline_lib.trial import Trial, TrialState
 
 _SEARCH = """
@@ -131,8 +136,10 @@ class EngineContract:
         return done
 
     def test_it_has_a_name_and_knows_the_space(self, engine, space):
-        assert engine.name
+        assert engine.title
         assert space in engine.spaces
+        assert find_engine(engine.name) is type(engine)
+        assert engine.name in ENGINES
 
     def test_it_conducts_no_more_trials_than_it_may(self, searched):
         assert 1 <= len(searching(searched.trials)) <= self.trial_limit
@@ -334,3 +341,119 @@ def kill_in_the_middle(engine: Engine, request: SearchRequest) -> set[int]:
         assert not alive
         said += map(str.split, process.stdout)
     return {int(number) for number, state in said if state != "running"}
+
+
+class SamplerContract:
+    """Every sampler passes this. A subclass gives `make`, the function of its module."""
+
+    @pytest.fixture(params=SPACES)
+    @classmethod
+    def space(cls, request) -> str:
+        return request.param
+
+    def propose(self, study: optuna.Study, space: str) -> optuna.Trial:
+        trial = study.ask()
+        space_function(space)(trial, _SECONDS)
+        return trial
+
+    def conducted(self, make, space: str, seed: int = 0, count: int = 12) -> optuna.Study:
+        """A study of trials that ended in every way there is."""
+        study = optuna.create_study(direction="maximize", sampler=make(seed))
+        for number in range(count):
+            trial = self.propose(study, space)
+            if number % 4 == 3:
+                study.tell(trial, state=OptunaState.FAIL)
+                continue
+            trial.report(0.5 + 0.01 * number, 100)
+            pruned = OptunaState.PRUNED if number % 4 == 2 else None
+            study.tell(trial, None if pruned else 0.5 + 0.01 * number, state=pruned)
+        return study
+
+    def test_it_proposes_within_the_space(self, make, space):
+        offered = distributions(space, _SECONDS)
+        for trial in self.conducted(make, space).trials:
+            assert trial.params
+            for name, value in trial.params.items():
+                assert holds(offered[name], value), name
+
+    def test_it_does_not_propose_one_configuration_only(self, make, space):
+        found = {str(trial.params) for trial in self.conducted(make, space).trials}
+        assert len(found) > 1
+
+    def test_one_seed_gives_the_same_proposals(self, make, space):
+        first, same = (self.conducted(make, space, seed=3) for _ in range(2))
+        assert [t.params for t in same.trials] == [t.params for t in first.trials]
+
+    def test_it_proposes_while_trials_run_and_after_all_have_failed(self, make, space):
+        study = optuna.create_study(direction="minimize", sampler=make(0))
+        running = [self.propose(study, space) for _ in range(3)]
+        for trial in running:
+            study.tell(trial, state=OptunaState.FAIL)
+        assert self.propose(study, space).params
+
+    def test_it_goes_on_in_a_study_that_another_process_began(self, make, space):
+        before = self.conducted(make, space)
+        continued = optuna.create_study(direction="maximize", sampler=make(1))
+        continued.add_trials(before.trials)
+        assert self.propose(continued, space).params
+
+    def test_what_is_tried_first_is_tried_as_it_is(self, make, space):
+        (first, *_) = self.conducted(make, space, seed=5).trials
+        study = optuna.create_study(sampler=make(0))
+        study.enqueue_trial(first.params)
+        assert self.propose(study, space).params == first.params
+
+
+_SECONDS = 60.0
+_LADDERS = {
+    "three rungs": Ladder((100, 300, 900), 3),
+    "two rungs": Ladder((320, 640), 2, has_finals=False),
+}
+
+
+class PrunerContract:
+    """Every pruner passes this. A subclass gives `make`, the function of its module."""
+
+    @pytest.fixture(params=_LADDERS)
+    @classmethod
+    def ladder(cls, request) -> Ladder:
+        return _LADDERS[request.param]
+
+    def climbed(self, make, ladder: Ladder, values: list[float], direction: str) -> list[int]:
+        """How many rungs each trial climbs, one after the other, whose value at all is this."""
+        study = optuna.create_study(
+            direction=direction, sampler=optuna.samplers.RandomSampler(0), pruner=make(ladder)
+        )
+        return [climb(study, ladder, value) for value in values]
+
+    def test_the_first_trial_climbs_every_rung(self, make, ladder):
+        assert self.climbed(make, ladder, [0.5], "maximize") == [len(ladder.rungs)]
+
+    @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+    def test_a_trial_that_is_better_than_all_before_climbs_every_rung(
+        self, make, ladder, direction
+    ):
+        rising = [0.01 * number for number in range(1, 20)]
+        values = rising if direction == "maximize" else rising[::-1]
+        assert set(self.climbed(make, ladder, values, direction)) == {len(ladder.rungs)}
+
+    def test_the_same_trials_climb_the_same_rungs(self, make, ladder):
+        values = [0.5 + 0.4 * ((7 * number) % 11) / 11 for number in range(22)]
+        first, again = (self.climbed(make, ladder, values, "maximize") for _ in range(2))
+        assert first == again
+
+    def test_it_lets_some_trials_reach_the_top(self, make, ladder):
+        values = [0.5 + 0.4 * ((7 * number) % 11) / 11 for number in range(22)]
+        assert self.climbed(make, ladder, values, "maximize").count(len(ladder.rungs)) >= 2
+
+
+def climb(study: optuna.Study, ladder: Ladder, value: float) -> int:
+    """Report one value at every rung until the pruner says no; how many rungs that were."""
+    trial = study.ask()
+    for reached, samples in enumerate(ladder.rungs, 1):
+        trial.report(value, samples)
+        if reached < len(ladder.rungs) and trial.should_prune():
+            study.tell(trial, state=OptunaState.PRUNED)
+            return reached
+    study.tell(trial, value)
+    return len(ladder.rungs)

@@ -7,11 +7,6 @@ from pipeline_lib.search.fidelity import REDUCTION, Finalist, Ladder, next_final
 from pipeline_lib.trial import Trial, TrialState
 
 
-def test_the_reason_of_a_pruned_trial_names_the_share_that_climbs():
-    assert Ladder.of("book", 2000.0, 54_000).promoted == "half"
-    assert Ladder.of("default", 2000.0, 54_000).promoted == "third"
-
-
 def test_the_chapter_trains_two_epochs_and_has_no_finals():
     ladder = Ladder.of("book", 2000.0, 54_000)
     assert ladder.rungs == (54_000, 108_000)

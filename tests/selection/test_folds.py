@@ -152,7 +152,7 @@ def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkey
     found = compare_finalists(run.config, run.ensembles, trials, small_data, "champion v2")
     assert found.comparisons == ()
     said = found.sentences()
-    assert said[0].startswith("Auto-PyTorch #3 was not trained again on folds: a network of Auto-P")
+    assert said[0].startswith("Auto-PyTorch #3 was not trained again on folds: only its own search")
     assert said[1].startswith("Ensemble was not trained again on folds")
     assert said[2].startswith("The champion v2 was not trained again on folds: the registry keeps")
     assert said[3].startswith("Nothing is compared on 2 folds")

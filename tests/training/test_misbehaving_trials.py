@@ -20,8 +20,8 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.families import spaces
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
-from pipeline_lib.search.driver import OptunaEngine, trial_seed
-from pipeline_lib.search.engine import SearchRequest
+from pipeline_lib.search.engine import SearchRequest, trial_seed
+from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import TrialState
 

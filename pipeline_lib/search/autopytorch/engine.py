@@ -1,75 +1,98 @@
-"""Auto-PyTorch as an engine: its worker searches in its own environment, this end keeps the books.
-
-Each evaluation of Auto-PyTorch is a trial: one configuration trained from scratch for some epochs.
-Hyperband trains a promising one again, for longer, which is another trial; its notes say of which
-configuration.
-"""
+"""Auto-PyTorch as an engine: its worker searches in an environment of its own, as a subprocess."""
 
 from __future__ import annotations
 
-import json
-import logging
-import shutil
-import signal
 import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
+from pipeline_lib.errors import ConfigurationError, EngineUnavailable
 from pipeline_lib.home import Home
-from pipeline_lib.models.exported import multiply_adds
-from pipeline_lib.search.autopytorch import environment
-from pipeline_lib.search.autopytorch.description import describe_space, space_fields, with_updates
-from pipeline_lib.search.autopytorch.fidelity import epochs_for
-from pipeline_lib.search.autopytorch.process import WorkerProcess
-from pipeline_lib.search.autopytorch.spaces import (
-    SPACES,
-    Space,
-    SpaceUpdate,
-    check_updates,
-    find_space,
-)
-from pipeline_lib.search.autopytorch.storage import ENGINE, RETRY_OF, Journal
-from pipeline_lib.search.earlier import FROM, MOST, best_earlier
-from pipeline_lib.search.engine import Listener, SearchRequest
-from pipeline_lib.trial import OVERDUE, RUN_STOPPED, Configuration, Epoch, Rung, Trial, TrialState
+from pipeline_lib.search.autopytorch.fidelity import SECONDS_PER_SAMPLE
+from pipeline_lib.search.autopytorch.settings import settable_names, with_settings
+from pipeline_lib.search.autopytorch.spaces import SPACES, Space, find_space
+from pipeline_lib.search.engine import Engine, Listener, SearchRequest
+from pipeline_lib.settings import FIELD, Values
 
-_log = logging.getLogger("automl")
+if TYPE_CHECKING:
+    from pipeline_lib.config import RunConfig
 
-_GRACE = 0.05
-"""Share of the budget that an evaluation may take beyond the deadline before it is cut off."""
-_OVERTIME = 20.0
-"""Seconds after that at which a worker that has not ended is killed."""
-_POLL_SECONDS = 0.2
+ENGINE = "autopytorch"
+_START_SECONDS = 7.0  # until a first training
 
 
 @dataclass(frozen=True)
-class AutoPytorchEngine:
-    """Searches an architecture space of Auto-PyTorch 0.2.1 with SMAC and Hyperband."""
+class AutoPytorchEngine(Engine):
+    """Searches an architecture space of Auto-PyTorch 0.2.1 with SMAC and Hyperband.
+
+    Attributes:
+        home: Where its environment is.
+        settings: Values and ranges by `node:hyperparameter`, in place of the space's own.
+    """
 
     home: Home
-    updates: tuple[SpaceUpdate, ...] = ()
-    name: str = field(default=ENGINE, init=False)
-    spaces: tuple[str, ...] = field(default=tuple(SPACES), init=False)
+    settings: Mapping[str, Values] = field(default_factory=dict)
+    name, title = ENGINE, "Auto-PyTorch"
+    spaces = tuple(SPACES)
+    by_default = True
+
+    @classmethod
+    def of(cls, config: RunConfig, home: Home) -> Self:
+        """See `Engine.of`."""
+        return cls(home, config.settings)
+
+    @staticmethod
+    def preload() -> None:
+        """See `Engine.preload`."""
+        import pipeline_lib.search.autopytorch.driver  # noqa: F401
+
+    @staticmethod
+    def least_seconds(config: RunConfig, train_size: int) -> float:
+        """What it takes to begin, and to make one epoch."""
+        return _START_SECONDS + train_size * SECONDS_PER_SAMPLE
+
+    def availability(self) -> tuple[bool, str]:
+        """See `Engine.availability`."""
+        from pipeline_lib.search.autopytorch import environment
+
+        if environment.is_ready(self.home):
+            return True, "can run"
+        missing = environment.missing()
+        built = "its environment is built on first use: automl engines install autopytorch"
+        return missing is None, missing or built
+
+    def describe(self, space: str, budget_seconds: float) -> list[dict[str, Any]]:
+        """See `Engine.describe`; every budget has the same space."""
+        from pipeline_lib.search.autopytorch.description import describe_space
+
+        rows: list[dict[str, Any]] = describe_space(self.home, self._space(space))[
+            "hyperparameters"
+        ]
+        return rows
+
+    def settable(self, space: str) -> Collection[str] | None:
+        """See `Engine.settable`; Auto-PyTorch itself says whether it can search such a space."""
+        from pipeline_lib.search.autopytorch import environment
+
+        if not environment.is_ready(self.home):
+            return None
+        try:
+            self.describe(space, budget_seconds=0.0)
+        except EngineUnavailable as refused:
+            problem = f"is not possible: Auto-PyTorch {refused.problem}"
+            raise ConfigurationError(FIELD, problem, value=dict(self.settings)) from refused
+        return settable_names(self._updatable())
 
     def prepare(self, progress: Callable[[str], None]) -> None:
-        """Build the environment unless it stands; check the updates against the package.
+        """Build the environment unless it stands.
 
         Raises:
-            ConfigurationError: An update names something that is not there.
-            EngineUnavailable: The environment cannot be built; says what is missing.
+            EngineUnavailable: It cannot be built; says what is missing.
         """
-        environment.ensure(self.home, progress)
-        if self.updates:
-            check_updates(self.updates, describe_space(self.home, "full"))
+        from pipeline_lib.search.autopytorch import environment
 
-    def check(self, request: SearchRequest) -> None:
-        """See `Engine.check`."""
-        Journal(request.study, request.directory).check(request)
+        environment.ensure(self.home, progress)
 
     def search(self, request: SearchRequest, listen: Listener, stop: threading.Event) -> None:
         """See `Engine.search`.
@@ -77,193 +100,28 @@ class AutoPytorchEngine:
         Raises:
             EngineUnavailable: The environment is not there, or the worker ended before it began.
         """
-        space = with_updates(find_space(request.space), self.updates)
+        from pipeline_lib.search.autopytorch import environment
+        from pipeline_lib.search.autopytorch.driver import Search
+
+        space = self._space(request.space)
         environment.check_ready(self.home)
-        _Search(self.home, space, request, listen, stop).run()
+        Search(self.home, space, request, listen, stop).run()
 
-    def trials(self, study: str, directory: Path) -> list[Trial]:
-        """See `Engine.trials`."""
-        return Journal(study, directory).trials()
+    def _space(self, name: str) -> Space:
+        """The space of a name with the settings that are for Auto-PyTorch."""
+        space = find_space(name)
+        if not self.settings:
+            return space
+        return with_settings(space, self.settings, self._updatable())
 
+    def _updatable(self) -> Mapping[str, Mapping[str, Any]]:
+        """By node, what the package itself lets its users change.
 
-class _Search:
-    """One call of `search`: starts the worker, and turns its lines into trials."""
+        Raises:
+            EngineUnavailable: Its environment is not built.
+        """
+        from pipeline_lib.search.autopytorch.description import describe_space
 
-    def __init__(
-        self,
-        home: Home,
-        space: Space,
-        request: SearchRequest,
-        listen: Listener,
-        stop: threading.Event,
-    ) -> None:
-        self.home, self.space, self.request = home, space, request
-        self.listen, self.stop = listen, stop
-        self.journal = Journal(request.study, request.directory)
-        self.work = request.directory / "work"
-        self.running: dict[int, Trial] = {}
-        self.began: dict[int, float] = {}  # time.monotonic(): the clock on the wall may be set back
-        self.retries: dict[str, int] = {}
-        self.earlier: dict[str, str] = {}  # by configuration: which trial of which run it is of
-        self.split = request.split
-        self.grace = 5 + _GRACE * request.budget_seconds
-
-    def run(self) -> None:
-        """Until the worker has ended and every trial with it."""
-        self.journal.open(self.request)
-        self._close_interrupted()
-        if not self.journal.last_states():
-            known = best_earlier(self.request, lambda study, place: Journal(study, place).trials())[
-                :MOST
-            ]
-            self.earlier = {_key(t.configuration): f"{t.label} of {t.study}" for t in known}
-        if self.stop.is_set() or time.monotonic() >= self.request.deadline:
-            return
-        shutil.rmtree(self.work, ignore_errors=True)  # of a run that was killed
-        self.work.mkdir(parents=True)
-        log = self.request.directory / "worker.log"
-        try:
-            python = environment.python(self.home)
-            with WorkerProcess(python, self._job(), log) as worker:
-                reason = self._listen(worker)
-        finally:
-            self._end_running(TrialState.STOPPED, RUN_STOPPED)
-            shutil.rmtree(self.work, ignore_errors=True)
-        if reason:
-            _log.warning("autopytorch: %s; what had finished is kept", reason)
-
-    def _listen(self, worker: WorkerProcess) -> str:
-        """Take in lines until they end or we must; returns what went wrong, if anything."""
-        finished = False
-        while not self.stop.is_set():
-            if time.monotonic() > self.request.deadline + self.grace + _OVERTIME:
-                return self._end_running(TrialState.STOPPED, OVERDUE)
-            lines = worker.read(_POLL_SECONDS)
-            if lines is None:
-                break
-            for line in lines:
-                finished |= line["event"] == "finished"
-                self._take(line)
-        if finished or self.stop.is_set():
-            return ""
-        code = worker.wait()
-        if code < 0:
-            reason = f"its search process was killed ({signal.Signals(-code).name})"
-        else:
-            reason = f"its search process ended early ({worker.last_words()})"
-        return self._end_running(TrialState.FAILED, reason)
-
-    def _end_running(self, state: TrialState, reason: str) -> str:
-        for trial in list(self.running.values()):
-            self._end(replace(trial, state=state, reason=reason))
-        return reason
-
-    def _take(self, line: Mapping[str, Any]) -> None:
-        if line["event"] == "started":
-            self._start(line)
-        elif line["event"] == "evaluation":
-            self._end(self._ended(line))
-
-    def _start(self, line: Mapping[str, Any]) -> None:
-        notes = {
-            "epochs": str(line["epochs"]),
-            "configuration_id": str(line["configuration_id"]),
-        }
-        if _key(line["configuration"]) in self.earlier:
-            notes[FROM] = self.earlier[_key(line["configuration"])]
-        retried = self.retries.pop(_key(line["configuration"]), None)
-        if retried is not None:
-            notes[RETRY_OF] = str(retried)
-        trial = Trial(
-            study=self.request.study,
-            engine=ENGINE,
-            number=line["number"],
-            state=TrialState.RUNNING,
-            configuration=line["configuration"],
-            started=line["time"],
-            notes=notes,
-            metric=self.request.metric,
-        )
-        self.running[trial.number] = trial
-        self.began[trial.number] = time.monotonic()
-        self.journal.write(trial)
-        self.listen(trial)
-
-    def _ended(self, line: Mapping[str, Any]) -> Trial:
-        """The trial that an evaluation was, with its network moved to its place."""
-        trial = self.running[line["number"]]
-        if line["state"] != TrialState.COMPLETE:
-            return replace(trial, state=TrialState(line["state"]), reason=line["reason"])
-        place = self.journal.model_directory(trial.number)
-        place.parent.mkdir(exist_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
-        Path(line["model"]).replace(place)
-        architecture = json.loads((place / "architecture.json").read_text(encoding="utf-8"))
-        return replace(
-            trial,
-            state=TrialState.COMPLETE,
-            rungs=(self._rung(line),),
-            parameters=line["parameters"],
-            multiply_adds=multiply_adds(architecture),
-            model=place,
-        )
-
-    def _rung(self, line: Mapping[str, Any]) -> Rung:
-        samples, an_epoch = line["samples"], len(self.split.train)
-        curve = tuple(
-            Epoch(min(samples, point["epoch"] * an_epoch), point["train_loss"], point["value"])
-            for point in line["curve"]
-        )
-        return Rung.of(self.request.metric, samples, line["scores"], line["seconds"], curve)
-
-    def _end(self, trial: Trial) -> None:
-        del self.running[trial.number]
-        seconds = time.monotonic() - self.began.pop(trial.number)
-        trial = replace(trial, seconds=seconds)
-        self.journal.write(trial)
-        self.listen(trial)
-
-    def _close_interrupted(self) -> None:
-        """Fail what a killed run left running, and have each run once more."""
-        for trial in self.journal.last_states():
-            if trial.state == TrialState.RUNNING:
-                closed = replace(trial, state=TrialState.FAILED, reason="its run was interrupted")
-                self.journal.write(closed)
-                self.listen(closed)
-                if RETRY_OF not in trial.notes:
-                    self.retries[_key(trial.configuration)] = trial.number
-
-    def _job(self) -> dict[str, Any]:
-        request = self.request
-        # Not drawn again there: its numpy is an older one.
-        for name, rows in (("train", self.split.train), ("validation", self.split.validation)):
-            np.save(self.work / f"{name}.npy", rows)
-        cores = request.budget_seconds * request.workers
-        low, high = epochs_for(cores, len(self.split.train))
-        before = len(self.journal.last_states())
-        return {
-            "task": "search",
-            "home": str(self.home.root),
-            "problem": self.split.problem.as_json(),
-            "source": self.split.source.as_json(self.home),
-            "seed": (request.seed + before) % 2**31,  # a continued study must not repeat itself
-            "deadline": request.deadline,
-            "grace_seconds": self.grace,
-            "evaluation_seconds": min(request.trial_seconds, max(10.0, request.budget_seconds / 2)),
-            "memory_mb": request.trial_memory,
-            "workers": request.workers,
-            "min_epochs": low,
-            "max_epochs": high,
-            "evaluations": request.trials,
-            "first_number": before,
-            "first": [
-                json.loads(configuration) for configuration in (*self.retries, *self.earlier)
-            ],
-            "metric": request.split.problem.metric,
-            "directory": str(self.work),
-            **space_fields(self.space),
-        }
-
-
-def _key(configuration: Configuration) -> str:
-    return json.dumps(configuration, sort_keys=True)
+        everything = describe_space(self.home, find_space("full"))
+        found: Mapping[str, Mapping[str, Any]] = everything["updatable"]
+        return found

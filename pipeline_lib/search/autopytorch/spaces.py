@@ -1,18 +1,15 @@
-"""The search spaces by name, and a user's own updates of them. Imports nothing of Auto-PyTorch."""
+"""The search spaces by name. Imports nothing of Auto-PyTorch."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from pipeline_lib.errors import ConfigurationError
-
-Value = int | float | str | bool
-
-FIELD = "search_space_updates"
+from pipeline_lib.options import nearest
+from pipeline_lib.settings import Value
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,17 @@ class SpaceUpdate:
     default: Value | None = None
 
     @property
+    def name(self) -> str:
+        """How a setting names it."""
+        return f"{self.node}:{self.hyperparameter}"
+
+    @property
     def first_value(self) -> Value:
         """The default, or the middle of the range."""
         if self.default is not None:
             return self.default
         low, *rest = self.range
-        if len(rest) != 1 or not _is_number(low) or not _is_number(rest[0]):
+        if len(rest) != 1 or not is_number(low) or not is_number(rest[0]):
             return low
         high = rest[0]
         middle = math.sqrt(float(low) * float(high)) if self.log else (low + high) / 2
@@ -170,85 +172,10 @@ def find_space(name: str) -> Space:
     if name in SPACES:
         return SPACES[name]
     raise ConfigurationError(
-        "space", "is unknown to Auto-PyTorch", value=name, remedy=_nearest(name, SPACES)
+        "space", "is unknown to Auto-PyTorch", value=name, remedy=nearest(name, SPACES)
     )
 
 
-def parse_updates(rows: Iterable[Mapping[str, Any]]) -> tuple[SpaceUpdate, ...]:
-    """A user's `search_space_updates`: mappings of node, hyperparameter, range and log.
-
-    Raises:
-        ConfigurationError: A row lacks a field, or has one too many or of a wrong form.
-    """
-    return tuple(_parse(f"{FIELD}[{number}]", row) for number, row in enumerate(rows))
-
-
-def check_updates(updates: Sequence[SpaceUpdate], description: Mapping[str, Any]) -> None:
-    """Hold updates against the names that the package itself knows.
-
-    Raises:
-        ConfigurationError: A node or hyperparameter is not there; names the nearest one.
-    """
-    updatable = description["updatable"]
-    for number, update in enumerate(updates):
-        where = f"{FIELD}[{number}]"
-        if update.node not in updatable:
-            remedy = _nearest(update.node, updatable)
-            raise ConfigurationError(
-                f"{where}.node", "is unknown", value=update.node, remedy=remedy
-            )
-        names = updatable[update.node]
-        if update.hyperparameter not in names:
-            value, remedy = update.hyperparameter, _nearest(update.hyperparameter, names)
-            problem = f"is unknown to {update.node}"
-            raise ConfigurationError(f"{where}.hyperparameter", problem, value=value, remedy=remedy)
-
-
-def _parse(where: str, row: Mapping[str, Any]) -> SpaceUpdate:
-    known = ("node", "hyperparameter", "range", "log", "default")
-    for field in row:
-        if field not in known:
-            remedy = _nearest(field, known)
-            raise ConfigurationError(f"{where}.{field}", "is no field of an update", remedy=remedy)
-    for field in ("node", "hyperparameter"):
-        if not isinstance(row.get(field), str):
-            raise ConfigurationError(f"{where}.{field}", "must be a name", value=row.get(field))
-    values = row.get("range")
-    if not isinstance(values, list | tuple) or not values:
-        remedy = "give [lowest, highest], or the choices"
-        raise ConfigurationError(f"{where}.range", "must be a list", value=values, remedy=remedy)
-    if not isinstance(row.get("log", False), bool):
-        raise ConfigurationError(f"{where}.log", "must be true or false", value=row["log"])
-    update = SpaceUpdate(
-        row["node"],
-        row["hyperparameter"],
-        tuple(values),
-        row.get("log", False),
-        row.get("default"),
-    )
-    _check_range(f"{where}.range", update)
-    return update
-
-
-def _check_range(where: str, update: SpaceUpdate) -> None:
-    numbers = [value for value in update.range if _is_number(value)]
-    if len(numbers) != len(update.range) or len(numbers) != 2:
-        return
-    low, high = numbers
-    if low > high:
-        remedy = "the lowest comes first"
-        raise ConfigurationError(where, "is upside down", value=list(numbers), remedy=remedy)
-    if update.log and low <= 0:
-        raise ConfigurationError(where, "must be > 0 with log", value=list(numbers))
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of a setting is one; `true` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    choices = list(known)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.0)
-    if not close:
-        return ""
-    return f"did you mean {close[0]}?"

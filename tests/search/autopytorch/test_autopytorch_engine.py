@@ -13,12 +13,13 @@ import pytest
 from contract import EngineContract, family, run_search
 from in_memory import validation_logits
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable
 from pipeline_lib.home import Home
 from pipeline_lib.metrics import find
 from pipeline_lib.models.saved import load_model
+from pipeline_lib.run.run import Run
 from pipeline_lib.search.autopytorch.engine import AutoPytorchEngine
-from pipeline_lib.search.autopytorch.spaces import SpaceUpdate
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.trial import Trial, TrialState
 
@@ -125,25 +126,39 @@ def test_a_killed_evaluation_fails_alone(engine: AutoPytorchEngine, make_request
     assert failed.reason == "its process was killed (exit code -9)"
 
 
-def test_an_update_reaches_the_search(engine_home: Home, make_request: Requests) -> None:
-    update = SpaceUpdate("data_loader", "batch_size", (16, 17))
-    engine = AutoPytorchEngine(engine_home, (update,))
-    engine.prepare(print)
+def test_a_setting_reaches_the_search(engine_home: Home, make_request: Requests) -> None:
+    config = RunConfig(engine="autopytorch", set=["data_loader:batch_size=[16,17]"])
+    engine = AutoPytorchEngine.of(config, engine_home)
     trials = run_search(engine, make_request(trials=2)).trials
     assert {trial.configuration["data_loader:batch_size"] for trial in trials} <= {16, 17}
 
 
-def test_a_wrong_update_is_refused_before_the_search(engine_home: Home) -> None:
-    update = SpaceUpdate("data_loader", "batchsize", (16, 32))
-    with pytest.raises(ConfigurationError, match="did you mean batch_size"):
-        AutoPytorchEngine(engine_home, (update,)).prepare(print)
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("data_loader:batchsize=16", "did you mean data_loader:batch_size"),
+        ("data_loader:batch_size=[32,16]", "upside down"),
+        ("optimizer:__choice__=Adam", "did you mean AdamOptimizer"),
+    ],
+)
+@pytest.mark.parametrize("engine_name", ["autopytorch", "all"])
+def test_a_wrong_setting_is_refused_before_anything_is_written(
+    engine_home: Home, tmp_path: Path, setting: str, says: str, engine_name: str
+) -> None:
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    home.engines.symlink_to(engine_home.engines)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        Run.begin(RunConfig(engine=engine_name, set=[setting]), home)
+    assert caught.value.where == "set"
+    assert [path.name for path in home.root.iterdir()] == ["engines"]
 
 
 def test_preprocessing_without_a_counterpart_fails_its_trial_with_the_reason(
     engine_home: Home, make_request: Requests
 ) -> None:
-    update = SpaceUpdate("feature_preprocessor", "__choice__", ("PolynomialFeatures",))
-    engine = AutoPytorchEngine(engine_home, (update,))
+    settings = {"feature_preprocessor:__choice__": "PolynomialFeatures"}
+    engine = AutoPytorchEngine(engine_home, settings)
     trials = run_search(engine, make_request(trials=2)).trials
     assert {trial.state for trial in trials} == {TrialState.FAILED}
     assert {trial.reason for trial in trials} == {
@@ -183,7 +198,7 @@ def test_what_the_deadline_meets_ends_early_as_a_whole_network(
     engine: AutoPytorchEngine, make_request: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipeline_lib.search.autopytorch.engine.epochs_for", lambda cores, size: (20_000, 60_000)
+        "pipeline_lib.search.autopytorch.driver.epochs_for", lambda cores, size: (20_000, 60_000)
     )
     (trial,) = run_search(engine, replace(make_request(seconds=90, trials=1), workers=1)).trials
     assert trial.state == TrialState.COMPLETE

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from made import made_rung
 
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.search.autopytorch.storage import Journal
 from pipeline_lib.search.engine import SearchRequest
+from pipeline_lib.search.lines import Journal
 from pipeline_lib.trial import Epoch, Trial, TrialState
 
 Requests = Callable[..., SearchRequest]
@@ -38,19 +38,19 @@ def a_trial(number: int, directory: Path, accuracy: float = 0.9) -> Trial:
 
 def test_a_trial_comes_back_as_it_was(make_request: Requests) -> None:
     request = make_request()
-    journal = Journal(request.study, request.directory)
+    journal = Journal("autopytorch", request.study, request.directory)
     journal.open(request)
     trial = a_trial(3, request.directory)
     journal.write(replace(trial, state=TrialState.RUNNING, rungs=(), model=None))
     journal.write(trial)
-    assert Journal(request.study, request.directory).trials() == [trial]
+    assert Journal("autopytorch", request.study, request.directory).trials() == [trial]
 
 
 def test_what_older_versions_called_failed_for_want_of_time_was_stopped(
     make_request: Requests,
 ) -> None:
     request = make_request()
-    journal = Journal(request.study, request.directory)
+    journal = Journal("autopytorch", request.study, request.directory)
     journal.open(request)
     lost = {"state": TrialState.FAILED, "rungs": (), "model": None}
     for number, reason in enumerate(("the search time was over", "it diverged")):
@@ -60,7 +60,7 @@ def test_what_older_versions_called_failed_for_want_of_time_was_stopped(
 
 def test_a_trial_that_a_kill_left_running_has_not_ended(make_request: Requests) -> None:
     request = make_request()
-    journal = Journal(request.study, request.directory)
+    journal = Journal("autopytorch", request.study, request.directory)
     journal.open(request)
     journal.write(replace(a_trial(0, request.directory), state=TrialState.RUNNING))
     journal.write(a_trial(1, request.directory))
@@ -74,7 +74,7 @@ def test_a_kill_in_the_middle_of_a_line_costs_that_line_only(
     make_request: Requests, cut: int
 ) -> None:
     request = make_request()
-    journal = Journal(request.study, request.directory)
+    journal = Journal("autopytorch", request.study, request.directory)
     file = request.directory / "study.jsonl"
     file.unlink(missing_ok=True)
     journal.open(request)
@@ -94,13 +94,13 @@ def test_a_study_is_continued_only_as_it_was_begun(
     make_request: Requests, field: str, other: dict[str, object]
 ) -> None:
     begun = make_request()
-    Journal(begun.study, begun.directory).open(begun)
+    Journal("autopytorch", begun.study, begun.directory).open(begun)
     changed = make_request(**other)
     with pytest.raises(ConfigurationError, match=f"{field}: the study 'tiny' was begun with"):
-        Journal(changed.study, changed.directory).open(changed)
+        Journal("autopytorch", changed.study, changed.directory).open(changed)
 
 
 def test_nothing_is_written_before_a_study_is_opened(make_request: Requests) -> None:
     request = make_request()
-    assert Journal(request.study, request.directory).trials() == []
+    assert Journal("autopytorch", request.study, request.directory).trials() == []
     assert not request.directory.exists()

@@ -1,4 +1,7 @@
-"""The study on disk: one JSON line for each change of a trial, the last line of a number counts."""
+"""A study as JSON lines: one for each change of a trial, of which the last of a number counts.
+
+For engines that have no storage of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,6 @@ from typing import Any
 from pipeline_lib.search.engine import SearchRequest, check_identity
 from pipeline_lib.trial import Trial, TrialState, thaw
 
-ENGINE = "autopytorch"
-RETRY_OF = "retry_of"
-
 _FILE = "study.jsonl"
 
 
@@ -24,7 +24,8 @@ class Journal:
     A line that a kill cut short is skipped: what it was about is told by the line before.
     """
 
-    def __init__(self, study: str, directory: Path) -> None:
+    def __init__(self, engine: str, study: str, directory: Path) -> None:
+        self.engine = engine
         self.study = study
         self.directory = directory
         self._path = directory / _FILE
@@ -94,7 +95,7 @@ class Journal:
     def _thawed(self, line: dict[str, Any]) -> Trial:
         fields = dict(line)
         model = self.model_directory(fields["number"]) if fields.pop("saved") else None
-        return thaw(fields, study=self.study, engine=ENGINE, model=model)
+        return thaw(fields, study=self.study, engine=self.engine, model=model)
 
 
 def _frozen(trial: Trial) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""What only data, metric and engines know to be wrong with a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline_lib import metrics
+from pipeline_lib.config import RunConfig
+from pipeline_lib.data import source
+from pipeline_lib.data.sources import catalogue
+from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import Home
+from pipeline_lib.options import nearest
+from pipeline_lib.search.engine import Engine, find_engine
+from pipeline_lib.settings import FIELD
+
+
+def check(config: RunConfig, home: Home) -> None:
+    """Refuse what cannot be run, before anything is written.
+
+    Raises:
+        DataError: A file that the user has the data set in is not what it should be.
+        ConfigurationError: The budget is too small, a file of the user's cannot be used, or a
+            setting is of no engine.
+    """
+    check_data(config)
+    _check_budget(config)
+    metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
+    check_settings(config, engines_of(config, home))
+
+
+def check_data(config: RunConfig) -> None:
+    """Check the user's own files, where the data set is to come from them.
+
+    Raises:
+        DataError: One is not what it should be.
+    """
+    if config.data_root is not None:
+        source.check(config.dataset, Path(config.data_root))
+
+
+def _check_budget(config: RunConfig) -> None:
+    """Refuse a budget that is too small for every engine that is to search."""
+    errors = [too_small(config, name) for name in config.engines]
+    if errors[0] is not None and None not in errors:
+        raise errors[0]
+
+
+def too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
+    """Why the budget is too small for an engine, where it is."""
+    training = source.train_size(config.dataset) * (1 - config.validation_share)
+    least = find_engine(engine).least_seconds(config, int(training))
+    if config.budget_seconds >= least:
+        return None
+    given, remedy = f"{config.budget_seconds:g} s", f"give it {math.ceil(least)}s or more"
+    return ConfigurationError("budget", f"is too small for {engine}", value=given, remedy=remedy)
+
+
+def engines_of(config: RunConfig, home: Home) -> list[Engine]:
+    """The engines that a configuration searches with."""
+    return [find_engine(name).of(config, home) for name in config.engines]
+
+
+def check_settings(config: RunConfig, engines: Sequence[Engine]) -> None:
+    """Refuse a setting that no engine has, once every engine knows which it has."""
+    if not config.set:
+        return
+    known = [engine.settable(config.space) for engine in engines]
+    names = [name for each in known for name in each or ()]
+    for name in config.settings:
+        if name not in names and None not in known:
+            problem = f"is no hyperparameter of {' or '.join(each.title for each in engines)}"
+            raise ConfigurationError(FIELD, problem, value=name, remedy=nearest(name, names))

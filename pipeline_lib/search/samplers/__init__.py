@@ -1,0 +1,1 @@
+"""Optuna samplers, one module each: `make(seed)` returns the sampler of a study."""
