@@ -26,7 +26,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.search.optuna import OptunaEngine
-from pipeline_lib.search.study import read_trials
+from pipeline_lib.search.records import read_trials
 from pipeline_lib.trial import Trial
 
 _NAME = "long"

@@ -19,7 +19,8 @@ from benchmarks.replay import Climb, Replayed, replay
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
 from pipeline_lib.home import Home
-from pipeline_lib.models.saved import build_model, design, save_model
+from pipeline_lib.models.convnet import design
+from pipeline_lib.models.saved import build_model, save_model
 from pipeline_lib.search.engine import trial_seed
 from pipeline_lib.search.fidelity import BASE_SAMPLES
 from pipeline_lib.tracking import Recorder

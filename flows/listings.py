@@ -37,15 +37,21 @@ def print_datasets(home: Home) -> None:
     Page(sys.stdout).table(("name", "what", "shape", *numeric), rows, numeric)
 
 
-def print_space(home: Home, engine: str, name: str, *, as_json: bool) -> None:
+def print_space(
+    home: Home, engine: str, name: str, family: list[str] | None, *, as_json: bool
+) -> None:
     """A search space as a table, or as one JSON array.
 
     Raises:
-        ConfigurationError: The engine or its space is unknown.
+        ConfigurationError: The engine, its space or a family is unknown.
+        FamilyError: A user's file is wrong; names its line and the cause.
         EngineUnavailable: The engine's environment cannot be built.
     """
     choice("space", name, find_engine(engine).spaces, whose=f" to {engine}")
-    rows = _describe(home, engine, name)
+    config = RunConfig.parse(
+        {"engine": engine, "space": name} | ({"family": family} if family else {})
+    )
+    rows = _describe(home, config)
     if as_json:
         print(json.dumps(rows))
         return
@@ -126,10 +132,9 @@ def install(home: Home, engine: str) -> None:
     print(f"{engine} can run")
 
 
-def _describe(home: Home, name: str, space: str) -> list[dict[str, Any]]:
+def _describe(home: Home, config: RunConfig) -> list[dict[str, Any]]:
     """The hyperparameters of an engine's space; what it needs for that is built first."""
-    config = RunConfig(engine=name, space=space)
-    engine = find_engine(name).of(config, home)
+    engine, space = find_engine(config.engine).of(config, home), config.space
     try:
         return engine.describe(space, config.budget_seconds)
     except EngineUnavailable:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,9 +20,10 @@ from pydantic import (
 )
 
 from pipeline_lib.cores import available_cores
+from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
 from pipeline_lib.metrics import ACCURACY, METRICS
-from pipeline_lib.names import DATASETS, ENGINES, PRUNERS, SAMPLERS, load
+from pipeline_lib.names import DATASETS, ENGINES, FAMILIES, PRUNERS, SAMPLERS, load
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, explain, plain_name
 from pipeline_lib.own_code import Own
@@ -107,6 +110,14 @@ class RunConfig(BaseModel):
         description="Search space: 'default', or 'book' for the chapter's; "
         "tiny_cs and full are Auto-PyTorch's alone.",
         json_schema_extra=_offered(_spaces),
+    )
+    family: Annotated[tuple[str, ...], Option("Search", metavar="NAME|FILE.py", repeats=True)] = (
+        Field(
+            ("convnet",),
+            min_length=1,
+            description="Kinds of network that Optuna searches: convnet, book, or Python files of "
+            "your own (docs/extend.md); several share the workers.",
+        )
     )
     set: Annotated[tuple[str, ...], Option("Search", metavar="NAME=VALUE", repeats=True)] = Field(
         (),
@@ -242,6 +253,11 @@ class RunConfig(BaseModel):
     def _space_of_every_engine(self) -> RunConfig:
         for engine in self.engines:
             choice("space", self.space, load(ENGINES[engine]).spaces, whose=f" to {engine}")
+        usual = self.family == RunConfig.model_fields["family"].default
+        if not usual and not any(load(ENGINES[engine]).has_families for engine in self.engines):
+            problem = f"is nothing that {self.engine} searches"
+            remedy = "choose engine all or optuna, or leave it out"
+            raise ConfigurationError("family", problem, value=self.family, remedy=remedy)
         return self
 
     @field_validator("name")
@@ -258,6 +274,22 @@ class RunConfig(BaseModel):
             return tuple(plain_name(str(name).strip(), "warm_start") for name in names)
         return names
 
+    @field_validator("family", mode="before")
+    @classmethod
+    def _families(cls, value: Any) -> Any:
+        """A text holds several with commas between; files are found from any directory."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple):
+            return texts
+        given = [each.strip() for text in texts for each in str(text).split(",")]
+        families = tuple(map(_family, given))
+        called = [Path(each).name.split("#")[0] for each in families]
+        for name in called:
+            if called.count(name) > 1:
+                remedy = "give each file of a run a name of its own"
+                raise ConfigurationError("family", "is given twice", value=name, remedy=remedy)
+        return families
+
     @field_validator("notify")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
@@ -270,6 +302,12 @@ class RunConfig(BaseModel):
         """The seed of the search, once one is drawn where none is given."""
         assert isinstance(self.seed, int)
         return self.seed
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families that Optuna searches; `book` may be named as a space, too."""
+        is_usual = self.family == RunConfig.model_fields["family"].default
+        return ("book",) if self.space == "book" and is_usual else self.family
 
     @property
     def rung_seconds(self) -> float:
@@ -287,3 +325,11 @@ class RunConfig(BaseModel):
     def settings(self) -> dict[str, Values]:
         """What `set` says: by hyperparameter its fixed value, or a tuple of bounds or choices."""
         return parsed(self.set)
+
+
+def _family(text: str) -> str:
+    """The name of a family, or the absolute path of a file, with the digest behind it if given."""
+    file = re.fullmatch(r"(.+\.py)(#[0-9a-f]{64})?", text)
+    if file:
+        return f"{user_path('family', file[1])}{file[2] or ''}"
+    return choice("family", text, (*FAMILIES, "FILE.py"))

@@ -4,6 +4,7 @@ AutomlError
 ├── UserError                 the user can mend it: one line on the terminal, exit code 2
 │   ├── ConfigurationError    a field of the configuration
 │   ├── DataError             a data set, or a file of it
+│   ├── FamilyError           a family's file: which line of it, and why
 │   ├── HomeError             the state directory
 │   ├── ImageError            a picture that `predict` cannot take
 │   ├── ModelError            a model that is not there, or cannot be read
@@ -57,6 +58,10 @@ class ConfigurationError(UserError):
 
 class DataError(UserError):
     """A data set is unknown, cannot be had, or a file of it is not what it should be."""
+
+
+class FamilyError(UserError):
+    """A family's file is not what it should be, or its code raised; `where` has its line."""
 
 
 class HomeError(UserError):

@@ -102,6 +102,10 @@ class Home:
         """A home of its own for what `automl reproduce` trains: no list of runs has it."""
         return Home(self.root / "reproductions")
 
+    def family(self, sha256: str) -> Path:
+        """The copy of a user's family, by the digest of its file."""
+        return self.root / "families" / f"{sha256}.py"
+
     def study(self, name: str) -> Path:
         """The storage and the trials' files of one study."""
         return self.root / "studies" / name

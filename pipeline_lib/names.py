@@ -34,6 +34,15 @@ PRUNERS: Mapping[str, str] = {
 DATASETS = "pipeline_lib.data.sources.catalogue"
 """The table of data sets, which has more than an address to say of each."""
 
+KINDS: Mapping[str, str] = {
+    "convnet": "pipeline_lib.models.convnet:ConvNet",
+    "book": "pipeline_lib.models.book:BookNet",
+    "autopytorch": "pipeline_lib.models.exported:build",
+    "ensemble": "pipeline_lib.models.saved:build_ensemble",
+    "family": "pipeline_lib.families.stored:build",
+}
+"""What builds a stored network, by the `kind` in its architecture."""
+
 
 def load(address: str) -> Any:
     """The module or object at an address."""

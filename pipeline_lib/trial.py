@@ -119,6 +119,7 @@ class Trial:
     stage: str = "search"  # or "final": trained longer, or an ensemble
     reason: str = ""  # why it is not complete
     model: Path | None = None  # directory holding architecture.json and weights.safetensors
+    family: str = ""  # of networks; empty for engines without families
     notes: Mapping[str, str] = field(default_factory=dict)  # what else its engine says of it
     metric: Metric = ACCURACY  # of its values; kept with it, whatever becomes of a user's file
 

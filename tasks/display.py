@@ -156,7 +156,7 @@ def _block(standing: Snapshot) -> Iterator[tuple[Text, RenderableType]]:
         yield Text(), Text(shown_rungs, style="dim")
     best = standing.incumbent
     if best is not None:
-        found = f"incumbent: trial {best.number}, {best.text} validation {best.metric.title}"
+        found = f"incumbent: trial {standing.best}, {best.text} validation {best.metric.title}"
         yield Text(), Text(found, style="bold green")
 
 

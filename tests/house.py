@@ -15,7 +15,8 @@ from pipeline_lib.data.source import Source
 from pipeline_lib.data.splits import Split
 from pipeline_lib.evaluation.ledger import readings
 from pipeline_lib.home import Home
-from pipeline_lib.models.saved import build_model, design, load_model, save_model
+from pipeline_lib.models.convnet import design
+from pipeline_lib.models.saved import build_model, load_model, save_model
 from pipeline_lib.outcome import Findings
 from pipeline_lib.run import finish
 from pipeline_lib.run.run import Run, begin

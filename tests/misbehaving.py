@@ -9,6 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline_lib.data.problem import Problem
+from pipeline_lib.families.family import Family
+from pipeline_lib.trial import Configuration
 
 
 class Segfault(str):
@@ -70,3 +76,18 @@ class Mute(str):
 def exit_silently(*_arguments: object) -> None:
     """What a process does that was killed before it could say anything."""
     os._exit(7)
+
+
+@dataclass(frozen=True)
+class FirstMisbehaves(Family):
+    """The default family, whose first trial has a configuration that does harm in its worker."""
+
+    sound: dict[str, Any] = field(default_factory=dict, compare=False)
+    changes: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def priors(self, problem: Problem, budget: float) -> list[dict[str, Any]]:
+        return [{"bad": True}, {"bad": False}]
+
+    def space(self, trial: Any, problem: Problem, budget: float) -> Configuration:
+        bad = trial.suggest_categorical("bad", [False, True])
+        return self.sound | (self.changes if bad else {})

@@ -22,7 +22,8 @@ from pipeline_lib.data.sealed import SealedTestSet
 from pipeline_lib.evaluation.final_test import _mistakes, evaluate_once, read_figures, summarise
 from pipeline_lib.evaluation.ledger import Entry, readings
 from pipeline_lib.home import Home
-from pipeline_lib.models.saved import build_model, design, load_model, model_digest, save_model
+from pipeline_lib.models.convnet import design
+from pipeline_lib.models.saved import build_model, load_model, model_digest, save_model
 from pipeline_lib.selection.calibration import expected_calibration_error, reliability
 from pipeline_lib.training.loop import EVALUATION_BATCH, predict
 

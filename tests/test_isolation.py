@@ -118,11 +118,11 @@ def test_children_find_our_modules_and_the_standard_librarys(tmp_path, monkeypat
 
 WORKERS = """
 import multiprocessing, os, sys
-from pipeline_lib.training.workers import _CONTEXT, _start
+from pipeline_lib.training.processes import CONTEXT, start
 if __name__ == "__main__":
-    _CONTEXT.set_forkserver_preload(["tokenize"])  # torch takes seconds
-    process = _CONTEXT.Process(target=os.listdir, args=("/proc/self/fd",))
-    _start(process)
+    CONTEXT.set_forkserver_preload(["tokenize"])  # torch takes seconds
+    process = CONTEXT.Process(target=os.listdir, args=("/proc/self/fd",))
+    start(process)
     process.join()
     print(process.exitcode, dict(os.environ).get("PYTHONSAFEPATH"))
 """

@@ -9,19 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pipeline_lib.data.problem import Image
 from pipeline_lib.errors import ModelError
-from pipeline_lib.families.spaces import BASE_MULTIPLY_ADDS
-from pipeline_lib.models import convnet
+from pipeline_lib.families.convnet import BASE_MULTIPLY_ADDS
+from pipeline_lib.models import book, convnet
+from pipeline_lib.models.convnet import multiply_adds
 from pipeline_lib.models.saved import (
     ARCHITECTURE,
     WEIGHTS,
     build_model,
-    design,
     load_model,
-    multiply_adds,
     parameter_count,
     save_model,
 )
+from pipeline_lib.training.size import size_of
 
 CONVNET = {
     "multiply_adds": 3e5,
@@ -67,6 +68,11 @@ configurations = convnets | books()
 shapes = st.sampled_from([(1, 28, 28), (3, 32, 32), (2, 28, 36)])
 
 
+def design(configuration, shape, classes):
+    module = book if "num_conv_layers" in configuration else convnet
+    return module.design(configuration, shape, classes)
+
+
 def images_of(shape, count=3):
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
@@ -106,8 +112,15 @@ def trained_a_little(architecture, shape):
 def test_multiply_adds_are_those_that_happen(configuration, shape, classes):
     architecture = design(configuration, shape, classes)
     model = build_model(architecture)
-    assert multiply_adds(architecture) == counted(model, shape)
+    assert size_of(model, Image(*shape)).multiply_adds == counted(model, shape)
     assert model(images_of(shape)).shape == (3, classes)
+
+
+@settings(max_examples=20)
+@given(convnets, shapes)
+def test_the_design_of_a_convnet_counts_as_its_network_does(configuration, shape):
+    architecture = design(configuration, shape, 10)
+    assert multiply_adds(architecture) == counted(build_model(architecture), shape)
 
 
 @settings(max_examples=20)

@@ -37,7 +37,7 @@ from pipeline_lib.report.files import load as load_report
 from pipeline_lib.run.run import Run
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search.journal import journal
-from pipeline_lib.search.study import read_trials
+from pipeline_lib.search.records import read_trials
 from pipeline_lib.serving.prediction import classify
 from pipeline_lib.tracking import Recorder
 

@@ -54,13 +54,17 @@ def datasets(home: HomeOption = None) -> None:
 def space(
     engine: _EngineArgument,
     name: Annotated[str, typer.Option("--space", help="Which of its spaces.")] = "default",
+    family: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME|FILE.py", help="Which of Optuna's families of networks."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     home: HomeOption = None,
 ) -> None:
     """Show a search space: every hyperparameter, its range and its default."""
     from flows.listings import print_space
 
-    print_space(use_home(home), engine, name, as_json=json)
+    print_space(use_home(home), engine, name, family, as_json=json)
 
 
 def install_engine(engine: _EngineArgument, home: HomeOption = None) -> None:

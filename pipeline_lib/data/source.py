@@ -57,14 +57,14 @@ def check(dataset: str, root: Path) -> None:
     _named(dataset).check(dataset, root)
 
 
-def train_size(dataset: str) -> int:
-    """Examples for training and validation together, known before any is there.
+def expected(dataset: str) -> Problem:
+    """The problem of a data set as far as it is known before any example is there.
 
     Raises:
         DataError: The name is unknown.
     """
-    size: int = _named(dataset).train_size(dataset)
-    return size
+    problem: Problem = _named(dataset).expected(dataset)
+    return problem
 
 
 def prepare(

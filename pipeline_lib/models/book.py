@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,14 +37,16 @@ class BookNet(nn.Module):
         return chances
 
 
-def multiply_adds(architecture: dict[str, Any]) -> int:
-    """Multiply-adds that one image costs in convolutions and matrices."""
-    channels, height, width = architecture["shape"]
-    total: int = 0
-    for depth in architecture["conv_depths"]:
-        height, width = height - 2, width - 2
-        total += height * width * channels * 9 * depth
-        channels = depth
-    features = channels * (height // 2) * (width // 2)
-    sizes: list[int] = [features, *architecture["fc_sizes"], architecture["classes"]]
-    return total + sum(a * b for a, b in pairwise(sizes))
+def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
+    """The architecture that a configuration describes for images (C, H, W) and so many classes."""
+    fully_connected = range(configuration["num_fc_layers"])
+    convolutions = range(configuration["num_conv_layers"])
+    return {
+        "kind": "book",
+        "shape": list(shape),
+        "classes": classes,
+        "conv_depths": [configuration[f"conv_depth_{i}"] for i in convolutions],
+        "conv_dropout": configuration["conv_dropout"],
+        "fc_sizes": [configuration[f"fc_output_feat_{i}"] for i in fully_connected],
+        "fc_dropouts": [configuration[f"fc_dropout_{i}"] for i in fully_connected],
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pipeline_lib import names
 from pipeline_lib.errors import ModelError
 from pipeline_lib.files import write_whole, written_aside
-from pipeline_lib.models import book, convnet, ensemble
-from pipeline_lib.models import exported as network
+from pipeline_lib.models import ensemble
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
@@ -27,50 +27,28 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
-    """The architecture that a configuration describes for images (C, H, W) and so many classes."""
-    chosen = dict(configuration)
-    if "num_conv_layers" not in chosen:
-        return convnet.design(chosen, shape, classes)
-    fully_connected = range(chosen["num_fc_layers"])
-    return {
-        "kind": "book",
-        "shape": list(shape),
-        "classes": classes,
-        "conv_depths": [chosen[f"conv_depth_{i}"] for i in range(chosen["num_conv_layers"])],
-        "conv_dropout": chosen["conv_dropout"],
-        "fc_sizes": [chosen[f"fc_output_feat_{i}"] for i in fully_connected],
-        "fc_dropouts": [chosen[f"fc_dropout_{i}"] for i in fully_connected],
-    }
-
-
 def build_model(architecture: Mapping[str, Any]) -> nn.Module:
     """A fresh network: raw images (B, C, H, W), 0…255, to logits (B, classes).
 
     Raises:
         ModelError: The architecture is of no known kind.
+        FamilyError: It is of a user's family that this home does not have.
     """
     kind = architecture.get("kind")
-    if kind == "convnet":
-        return convnet.ConvNet(dict(architecture))
-    if kind == "book":
-        return book.BookNet(dict(architecture))
-    if kind == "autopytorch":
-        return network.build(dict(architecture))
-    if kind == ensemble.KIND:
-        members = architecture["members"]
-        networks = [build_model(member["architecture"]) for member in members]
-        weights = [member["weight"] for member in members]
-        temperatures = [member.get("temperature", 1.0) for member in members]  # older: none
-        return ensemble.Ensemble(networks, weights, temperatures)
-    remedy = "it was written by another version of automl"
-    raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
+    if not isinstance(kind, str) or kind not in names.KINDS:
+        remedy = "it was written by another version of automl"
+        raise ModelError("architecture", "is of an unknown kind", value=kind, remedy=remedy)
+    model: nn.Module = names.load(names.KINDS[kind])(dict(architecture))
+    return model
 
 
-def multiply_adds(architecture: Mapping[str, Any]) -> int:
-    """Multiply-adds that one image costs."""
-    module = {"convnet": convnet, "book": book}[architecture["kind"]]
-    return int(module.multiply_adds(dict(architecture)))
+def build_ensemble(architecture: Mapping[str, Any]) -> nn.Module:
+    """An ensemble and its members."""
+    members = architecture["members"]
+    networks = [build_model(member["architecture"]) for member in members]
+    weights = [member["weight"] for member in members]
+    temperatures = [member.get("temperature", 1.0) for member in members]  # older: none
+    return ensemble.Ensemble(networks, weights, temperatures)
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -108,6 +86,7 @@ def load_model(directory: Path) -> nn.Module:
 
     Raises:
         ModelError: A file is missing or does not belong to the other.
+        FamilyError: The model is of a user's family that this home does not have.
     """
     try:
         architecture = json.loads((directory / ARCHITECTURE).read_text(encoding="utf-8"))

@@ -128,6 +128,7 @@ def command(data: ReportData) -> str:
     config = data.config
     words = ["automl", "run", config.dataset, "--engine", config.engine]
     words += ["--budget", f"{config.budget_seconds:g}s", "--space", config.space]
+    words += [word for name in config.families for word in ("--family", name.split("#")[0])]
     words += ["--sampler", config.sampler, "--pruner", config.pruner]
     words += [word for setting in config.set for word in ("--set", setting)]
     words += ["--workers", str(config.workers), "--ensemble", str(config.ensemble)]

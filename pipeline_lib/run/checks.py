@@ -24,11 +24,15 @@ def check(config: RunConfig, home: Home) -> None:
         DataError: A file that the user has the data set in is not what it should be.
         ConfigurationError: The budget is too small, a file of the user's cannot be used, or a
             setting is of no engine.
+        FamilyError: A file with a family is wrong; names the line and the cause.
     """
     check_data(config)
     _check_budget(config)
     metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
-    check_settings(config, engines_of(config, home))
+    engines = engines_of(config, home)
+    check_settings(config, engines)
+    for engine in engines:
+        engine.check_code()
 
 
 def check_data(config: RunConfig) -> None:
@@ -50,7 +54,7 @@ def _check_budget(config: RunConfig) -> None:
 
 def too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
     """Why the budget is too small for an engine, where it is."""
-    training = source.train_size(config.dataset) * (1 - config.validation_share)
+    training = source.expected(config.dataset).train_size * (1 - config.validation_share)
     least = find_engine(engine).least_seconds(config, int(training))
     if config.budget_seconds >= least:
         return None

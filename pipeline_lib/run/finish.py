@@ -80,7 +80,8 @@ def hold_contest(
     contest = hold(candidates, winner, split, met)
     if run.config.validation_folds > 1:
         rival = "" if contest.is_champion else contest.champion_title
-        folded = compare_finalists(run.config, run.ensembles, candidates.trials, split, rival)
+        trials, families = candidates.trials, run.families
+        folded = compare_finalists(run.config, run.ensembles, trials, split, rival, families)
         contest = replace(contest, folded=folded)
     path = run.directory / "comparisons.json"
     write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")

@@ -31,6 +31,7 @@ class Snapshot:
     stopped: int
     failed: int
     incumbent: Trial | None  # the best on validation so far
+    best: str  # its number, and its family where there are several
     rungs: tuple[str, ...]  # what runs now, such as "#12 at rung 2"
 
     @property
@@ -41,7 +42,7 @@ class Snapshot:
     def line(self) -> str:
         """The standing in one line for logs."""
         top = self.incumbent
-        best = f"{top.text} by #{top.number}" if top else "none yet"
+        best = f"{top.text} by {self.best}" if top else "none yet"
         return (
             f"{self.engine} {self.elapsed:.0f}/{self.budget:.0f} s · "
             f"{outcomes(vars(self), ' · ')} · best {best}"
@@ -84,8 +85,14 @@ class Progress:
                 stopped=tally["stopped"],
                 failed=tally["failed"],
                 incumbent=self._incumbent(),
-                rungs=tuple(_rung(trial) for trial in running),
+                rungs=tuple(_rung(trial, self._name(trial)) for trial in running),
+                best=self._name(best) if (best := self._incumbent()) else "",
             )
+
+    def _name(self, trial: Trial) -> str:
+        """A trial by its number, and by its family where there are several."""
+        several = len({each.family for each in self._trials.values()}) > 1
+        return f"#{trial.number} {trial.family}" if several else f"#{trial.number}"
 
     def _incumbent(self) -> Trial | None:
         seen = [trial for trial in self._trials.values() if trial.rungs]
@@ -110,6 +117,6 @@ class Lines:
             self.say()
 
 
-def _rung(trial: Trial) -> str:
+def _rung(trial: Trial, name: str) -> str:
     where = "final" if trial.stage == "final" else f"rung {len(trial.rungs) + 1}"
-    return f"#{trial.number} {where}"
+    return f"{name} {where}"

@@ -97,7 +97,7 @@ class Recorded:
 
 def _is_by_time(tags: Mapping[str, str]) -> bool:
     """Whether time or a kill ended a trial, not what it was worth."""
-    from pipeline_lib.search.study import INTERRUPTED
+    from pipeline_lib.search.records import INTERRUPTED
 
     reason = tags.get("reason", "")
     return (

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.source import prepare
 from pipeline_lib.data.splits import Split
+from pipeline_lib.families.family import Family, named
 from pipeline_lib.home import Home
 from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
@@ -25,7 +26,7 @@ from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
 from pipeline_lib.run.run import Run, claim_name
 from pipeline_lib.search.engine import Engine, find_engine
 from pipeline_lib.selection.ensemble import add_ensemble
-from pipeline_lib.tracking.trials import Key
+from pipeline_lib.tracking.trials import FAMILY, Key
 from pipeline_lib.training.again import Again, train_again
 from pipeline_lib.training.workers import TrialJob, warm_up
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
@@ -65,6 +66,8 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
         say("Nothing is trained: on other images nothing could be compared")
         return facts
     alone = config.model_copy(update={"warm_start": ()})  # earlier runs are not looked up again
+    for text in config.families:
+        Family.find(text, home).kept(home.reproductions)
     run = Run(alone, claim_name(home.reproductions, f"{name[:60]}-again"), home.reproductions)
     again = _Reproduction(before, run, home, split, say)
     why = before.why_not_exact(str(warm_up()), len(split.train))
@@ -157,7 +160,7 @@ class _Reproduction:
 
     def _trial(self, key: Key, run: MlflowRun) -> Trial:
         """The recorded trial, before its first rung."""
-        from pipeline_lib.search.study import model_directory
+        from pipeline_lib.search.records import model_directory
 
         number, place = int(key[1]), self.run.request(self.split, key[0], 1, deadline=0.0)
         return Trial(
@@ -167,6 +170,7 @@ class _Reproduction:
             state=TrialState.COMPLETE,
             configuration=configuration_of(run),
             stage=key[2],
+            family=run.data.tags.get(FAMILY) or self.before.config.families[0],
             metric=find(self.before.config.metric),
             model=model_directory(place.directory, number),
         )
@@ -177,8 +181,9 @@ class _Reproduction:
         assert trial.model is not None
         config = self.before.config
         job = TrialJob(
-            split=self.split,
+            family=named(trial.family, self.run.families),
             configuration=trial.configuration,
+            split=self.split,
             seed=trial_seed(self.run.seed, trial.number),
             directory=trial.model,
             seconds=_PATIENCE * config.rung_seconds,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pipeline_lib import metrics
@@ -18,11 +19,12 @@ from pipeline_lib.config_file import CONFIG_FILE, write_configuration
 from pipeline_lib.data import source
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
+from pipeline_lib.families.family import Family
 from pipeline_lib.files import acquire, write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.report.dot import find_dot
 from pipeline_lib.run.checks import check, check_settings, engines_of, too_small
-from pipeline_lib.search.engine import Engine, SearchRequest, check_identity
+from pipeline_lib.search.engine import Engine, SearchRequest, check_identity, find_engine
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.record import Record
@@ -96,6 +98,16 @@ class Run:
         finally:
             os.close(lock)
 
+    @cached_property
+    def families(self) -> tuple[Family, ...]:
+        """The kinds of network that it searches; a copy of a user's file is in the home.
+
+        Raises:
+            FamilyError: A file is gone, or was changed since the run began.
+        """
+        found = [Family.find(text, self.home) for text in self.config.families]
+        return tuple(family.kept(self.home) for family in found)
+
     @property
     def ensembles(self) -> Ensembles:
         """The ensembles of its study."""
@@ -126,6 +138,8 @@ class Run:
             trial_seconds=self.config.rung_seconds,
             trial_memory=self.config.trial_memory,
             first_rung=self.config.first_rung,
+            families=self.families if find_engine(engine).has_families else (),
+            settings=self.config.settings if find_engine(engine).has_families else {},
             warm_start=tuple((n, self.home.study(n) / engine) for n in self.config.warm_start),
         )
 
@@ -195,6 +209,9 @@ def begin(run: Run, split: Split, record: Record) -> None:
     sizes = {"training": len(split.train), "validation": len(split.validation)}
     record.begin(split.problem.name, split.problem.digest, split.digest, sizes)
     record.file(write_configuration(run.directory / CONFIG_FILE, run.config, run.name))
+    for family in run.families:
+        if family.file is not None:
+            record.file(family.file)
     path = run.home.study(run.name) / RUN
     if path.exists():
         return
@@ -202,6 +219,7 @@ def begin(run: Run, split: Split, record: Record) -> None:
         "config": run.config.model_dump(),
         "data": split.as_json(run.home),
         "metric": metrics.find(run.config.metric).identity,
+        "families": [family.as_json() for family in run.families],
         "split_digest": split.digest,
         "sizes": sizes,
     }

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.families.family import PIN, Family
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import RUN
 
@@ -31,12 +32,18 @@ def settle(config: RunConfig, home: Home, name: str) -> RunConfig:
         ConfigurationError: A run to start from is not there, or searched another space.
     """
     begun = _asked(home, name)
-    settled: dict[str, Any] = {}
+    settled: dict[str, Any] = {"family": tuple(_pinned(text, home) for text in config.family)}
     if config.seed == "random":
         settled["seed"] = begun.seed if begun else secrets.randbelow(2**32)
     if config.warm_start:
         settled["warm_start"] = begun.warm_start if begun else _earlier(config, home, name)
     return config.model_copy(update=settled)
+
+
+def _pinned(text: str, home: Home) -> str:
+    """A family with the digest of its file, where it is one, as it was when the run began."""
+    family = Family.find(text, home)
+    return text if family.file is None or PIN in text else f"{text}{PIN}{family.sha256}"
 
 
 def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
@@ -66,9 +73,14 @@ def _past(config: RunConfig, home: Home, own: str) -> list[str]:
             asked = _asked(home, path.parent.name)
         except ConfigurationError:  # of another version: nobody asked for this run by name
             continue
-        if asked and all(getattr(asked, name) == getattr(config, name) for name in _ALIKE):
+        if asked and _alike(asked) == _alike(config):
             found.append(path.parent.name)
     return found[:_LATEST]
+
+
+def _alike(config: RunConfig) -> list[Any]:
+    """What is the same in every run of one's past; a family's file may have been edited since."""
+    return [*(getattr(config, name) for name in _ALIKE), [f.split(PIN)[0] for f in config.families]]
 
 
 def _asked(home: Home, name: str) -> RunConfig | None:

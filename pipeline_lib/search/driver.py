@@ -1,4 +1,4 @@
-"""The search itself: this process owns the Optuna study, a worker trains each running trial."""
+"""The search itself: this process owns the Optuna studies, a worker trains each running trial."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ from typing import Any
 
 import optuna
 
-from pipeline_lib.errors import TrialFailure
-from pipeline_lib.families.spaces import space_function
+from pipeline_lib.errors import FamilyError, TrialFailure
+from pipeline_lib.families.space import Space
 from pipeline_lib.names import PRUNERS, SAMPLERS, load
+from pipeline_lib.search.contenders import Contender, Contenders
 from pipeline_lib.search.engine import Listener, SearchRequest, trial_seed
-from pipeline_lib.search.fidelity import Final, Finalist, Ladder, next_finalist
-from pipeline_lib.search.study import (
+from pipeline_lib.search.fidelity import Final, Ladder
+from pipeline_lib.search.finalists import Finalist
+from pipeline_lib.search.records import (
     INTERRUPTED,
     RECORD,
     TOLD,
-    first_in_line,
     model_directory,
-    open_study,
-    origin_of,
     read_trials,
     record_of,
 )
-from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
-from pipeline_lib.trial import NO_TIME_LEFT, RUN_STOPPED, Rung, Trial, TrialState
+from pipeline_lib.search.study import Part, first_in_line, open_study, origin_of
+from pipeline_lib.training.workers import WORKER, TrialJob, TrialWorker, warm_up
+from pipeline_lib.trial import (
+    NO_TIME_LEFT,
+    RUN_STOPPED,
+    Configuration,
+    Rung,
+    Trial,
+    TrialState,
+)
 
 _POLL_SECONDS = 0.2
 
@@ -38,6 +45,7 @@ _POLL_SECONDS = 0.2
 class _Running:
     """A trial that a worker trains right now, and the rungs it is to climb."""
 
+    contender: Contender
     optuna_trial: optuna.Trial
     trial: Trial
     worker: TrialWorker
@@ -62,33 +70,37 @@ class Search:
     ) -> None:
         self.request = request
         self.train_size = len(request.split.train)
-        self.ladder = Ladder.of(
-            request.space, request.budget_seconds, self.train_size, request.first_rung
-        )
-        self.pruner = pruner
-        self.study = open_study(
-            request,
-            self.ladder,
-            load(SAMPLERS[sampler])(request.seed),
-            load(PRUNERS[pruner])(self.ladder),
-        )
-        self.queue = first_in_line(self.study, request)
+        self.sampler, self.pruner = sampler, pruner
         self.listen = listen
         self.stop = stop
         self.running: list[_Running] = []
         self.untold: list[Trial] = []  # what began or ended, in order
         self.conducted = 0
-        self.finalists: list[Finalist] = []
-        self.best: dict[int, Trial] = {}
-        began = request.deadline - request.budget_seconds
-        self.search_end = began + self.ladder.search_seconds(request.budget_seconds)
 
     def run(self) -> None:
         """Until nothing runs and nothing more may start."""
-        for trial in read_trials(self.request.directory, self.request.study):
-            self._remember(trial)
-            if trial.reason == INTERRUPTED:  # nobody else tells of those that were closed just now
-                self.listen(trial)
+        with self.request.open_spaces() as spaces:
+            self.contenders = Contenders([self._contender(*each) for each in enumerate(spaces)])
+            request, ladders = self.request, [each.ladder for each in self.contenders.families]
+            seconds = min(each.search_seconds(request.budget_seconds) for each in ladders)
+            self.search_end = request.deadline - request.budget_seconds + seconds
+            for trial in read_trials(request.directory, request.study):
+                self.contenders.of(trial).remember(trial)
+                if trial.reason == INTERRUPTED:  # nobody else tells of those closed just now
+                    self.listen(trial)
+            self._conduct()
+
+    def _contender(self, index: int, space: Space) -> Contender:
+        request, part = self.request, Part(self.request, index, space)
+        ladder = Ladder.of(
+            request.budget_seconds, self.train_size, space.asked.passes, request.first_rung
+        )
+        seed = trial_seed(request.seed, 2**32 + index) if index else request.seed
+        sampler, pruner = load(SAMPLERS[self.sampler])(seed), load(PRUNERS[self.pruner])(ladder)
+        study = open_study(part, ladder, sampler, pruner)
+        return Contender(part, ladder, study, first_in_line(study, part))
+
+    def _conduct(self) -> None:
         try:
             self._fill()
             self._tell()
@@ -117,17 +129,11 @@ class Search:
     def _fill(self) -> None:
         """Start trials until every worker is busy or nothing may start any more."""
         while len(self.running) < self.request.workers and not self.stop.is_set():
+            self.contenders.drop_broken()
             if self._may_search():
-                self.conducted += 1
-                self._start(self._ask(), self.ladder.rungs)
+                self._start_search()
             elif not self._start_final():
                 return
-
-    def _ask(self) -> optuna.Trial:
-        if self.queue:
-            parameters, why = self.queue.pop(0)
-            self.study.enqueue_trial(parameters, user_attrs=why)
-        return self.study.ask()
 
     def _may_search(self) -> bool:
         if self.conducted == 0:
@@ -135,82 +141,100 @@ class Search:
         limit = self.request.trials
         return time.monotonic() < self.search_end and (limit is None or self.conducted < limit)
 
+    def _start_search(self) -> None:
+        """Start a trial of the family whose turn it is."""
+        counted, now = self.request.trials, time.monotonic()
+        whole = self.search_end - self.request.deadline + self.request.budget_seconds
+        spent = (self.conducted / counted) if counted else 1 - (self.search_end - now) / whole
+        self.contenders.take_stock(spent)
+        going_on = [(run.contender, run.began) for run in self.running]
+        contender = self.contenders.next(counted is not None, going_on)
+        self.conducted += 1
+        contender.conducted += 1
+        self._start(contender, contender.propose())
+
     def _start_final(self) -> bool:
         """Train the best configuration that has no final yet for the time left, if that pays."""
         if any(run.trial.stage == "search" for run in self.running):
             return False  # Its outcome may still matter; it ends with the search time.
         counted = self.request.trials is not None and self.conducted >= self.request.trials
-        left = self.request.deadline - time.monotonic()
-        shortest = self.ladder.shortest_final(self.request.budget_seconds)
-        was_enough = len(self.finalists) >= self.request.workers
-        if not self.ladder.has_finals or (was_enough and (counted or left < shortest / 2)):
-            return False
-        chosen = next_finalist(list(self.best.values()), self.finalists)
+        chosen = self.contenders.finalist(self.request, self.train_size, counted=counted)
         if chosen is None:
             return False
-        self.finalists.append(chosen)
-        reached = chosen.trial.rungs[-1]
-        seconds = left if counted else self.ladder.turn(reached, left, shortest, self.train_size)
-        final = self.ladder.final(reached, seconds, counted)
-        if final is None:
-            return False
-        parameters = self.study.trials[chosen.trial.number].params
-        self.study.enqueue_trial({**parameters, "upright": chosen.upright})
-        otherwise = f", upright={chosen.upright}" if chosen.is_otherwise else ""
-        note = f"of {chosen.trial.label}{otherwise}"
-        self._start(self.study.ask(), (final.samples,), final, note)
+        self._retrain(*chosen)
         return True
+
+    def _retrain(self, contender: Contender, chosen: Finalist, final: Final) -> None:
+        """Start the final training of a finalist."""
+        parameters, other = contender.parameters(chosen.trial), ""
+        if chosen.name:
+            parameters[chosen.name] = chosen.variant
+        if chosen.uses_other_variant:
+            other = f", {chosen.name}={chosen.variant}"
+        contender.study.enqueue_trial(parameters)
+        note = f"of {chosen.trial.label}{other}"
+        self._start(contender, contender.study.ask(), final, note)
 
     def _start(
         self,
+        contender: Contender,
         optuna_trial: optuna.Trial,
-        rungs: tuple[int, ...],
         final: Final | None = None,
         note: str = "",
     ) -> None:
+        """Start a trial; one whose proposal raises in the user's code has ended with that."""
         trial = Trial(
             study=self.request.study,
             engine="optuna",
-            number=optuna_trial.number,
+            number=contender.part.number(optuna_trial.number),
             state=TrialState.RUNNING,
-            configuration=self._configuration(optuna_trial),
+            configuration={},
             started=time.time(),
             stage="final" if final else "search",
+            metric=self.request.metric,
+            family=contender.name,
             notes={
                 "device": str(warm_up()),
                 **({"final": note} if note else {}),
                 **origin_of(optuna_trial),
             },
-            metric=self.request.metric,
         )
+        try:
+            trial = replace(trial, configuration=_configuration(contender, optuna_trial))
+        except FamilyError as error:
+            trial = replace(trial, configuration=optuna_trial.params)
+            self.untold.append(trial)
+            failed = replace(trial, state=TrialState.FAILED, reason=str(error))
+            self._close(contender, optuna_trial, failed, error.where)
+            return
         provisional = replace(trial, state=TrialState.FAILED, reason=INTERRUPTED)
         optuna_trial.set_user_attr(RECORD, record_of(provisional))
-        job = TrialJob(
-            split=self.request.split,
+        rungs = (final.samples,) if final else contender.ladder.rungs
+        run = _Running(contender, optuna_trial, trial, TrialWorker(self._job(trial)), rungs)
+        self.running.append(run)
+        run.worker.request(rungs[0], final.seconds if final else None)
+        self.untold.append(trial)
+
+    def _job(self, trial: Trial) -> TrialJob:
+        return TrialJob(
+            family=self.contenders.of(trial).part.family,
             configuration=trial.configuration,
+            split=self.request.split,
             seed=trial_seed(self.request.seed, trial.number),
             directory=model_directory(self.request.directory, trial.number),
             seconds=self.request.trial_seconds,
             memory=self.request.trial_memory,
         )
-        run = _Running(optuna_trial, trial, TrialWorker(job), rungs)
-        self.running.append(run)
-        run.worker.request(rungs[0], final.seconds if final else None)
-        self.untold.append(trial)
-
-    def _configuration(self, optuna_trial: optuna.Trial) -> dict[str, Any]:
-        with warnings.catch_warnings():
-            # A final trains what was found, also by a run of another budget, whose sizes differ.
-            warnings.filterwarnings("ignore", "Fixed parameter .* is out of range", UserWarning)
-            suggest = space_function(self.request.space)
-            return suggest(optuna_trial, self.request.budget_seconds)
 
     def _hear(self, run: _Running) -> None:
         """Take in a rung, or an end; decide whether the trial climbs on."""
         try:
             rung = run.worker.receive()
         except TrialFailure as failure:
-            self._end(run, TrialState.FAILED, failure.problem)
+            reason = failure.problem
+            if failure.where != WORKER:
+                reason = f"{failure.where}: {reason}"
+            self._end(run, TrialState.FAILED, reason, failure.where)
             return
         self._take(run, rung)
         run.optuna_trial.report(rung.value, step=rung.samples)
@@ -240,18 +264,28 @@ class Search:
             model=model_directory(self.request.directory, run.trial.number),
         )
 
-    def _end(self, run: _Running, state: TrialState, reason: str = "") -> None:
+    def _end(self, run: _Running, state: TrialState, reason: str = "", where: str = WORKER) -> None:
         run.worker.close()
         self.running.remove(run)
         seconds = time.monotonic() - run.began
         trial = replace(run.trial, state=state, reason=reason, seconds=seconds)
-        run.optuna_trial.set_user_attr(RECORD, record_of(trial))
-        value: Any = trial.value if state == TrialState.COMPLETE else None
-        told = TOLD[state if trial.rungs else TrialState.FAILED]  # without a value it says nothing
-        self.study.tell(run.optuna_trial, value, state=told)
-        self._remember(trial)
+        self._close(run.contender, run.optuna_trial, trial, where)
+
+    def _close(
+        self, contender: Contender, optuna_trial: optuna.Trial, trial: Trial, where: str
+    ) -> None:
+        """Make the end of a trial durable, then have it told."""
+        optuna_trial.set_user_attr(RECORD, record_of(trial))
+        value: Any = trial.value if trial.state == TrialState.COMPLETE else None
+        # Without a value it says nothing.
+        told = TOLD[trial.state if trial.rungs else TrialState.FAILED]
+        contender.study.tell(optuna_trial, value, state=told)
+        contender.ended(trial, where)
         self.untold.append(trial)
 
-    def _remember(self, trial: Trial) -> None:
-        if trial.stage == "search" and trial.rungs:
-            self.best[trial.number] = trial
+
+def _configuration(contender: Contender, optuna_trial: optuna.Trial) -> Configuration:
+    with warnings.catch_warnings():
+        # A final trains what was found, also by a run of another budget, whose sizes differ.
+        warnings.filterwarnings("ignore", "Fixed parameter .* is out of range", UserWarning)
+        return contender.part.space.propose(optuna_trial)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.families.family import Family
+from pipeline_lib.families.space import Space, open_spaces
 from pipeline_lib.metrics import ACCURACY, Metric, find
 from pipeline_lib.names import ENGINES, load
 from pipeline_lib.options import choice
@@ -26,6 +29,10 @@ Listener = Callable[[Trial], None]
 
 A snapshot that ended is already durable in the engine's storage.
 """
+
+
+DIGEST = ", SHA-256 "
+"""Stands between the name of a user's family and the digest of its file, in a study's identity."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class SearchRequest:
         trial_memory: What a trial may allocate beyond what its process starts with. MiB, > 0.
         first_rung: Training samples at the lowest rung of an engine that has rungs; None leaves it
             to the engine.
+        families: Kinds of network that an engine with families searches; one study each.
+        settings: By hyperparameter a fixed value, or a tuple that holds a range or choices.
         warm_start: Name and directory of this engine's earlier studies, whose best configurations
             are tried first.
     """
@@ -62,12 +71,22 @@ class SearchRequest:
     trial_seconds: float = 3600.0
     trial_memory: int = 2048
     first_rung: int | None = None
+    families: tuple[Family, ...] = (Family("convnet"),)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     warm_start: tuple[tuple[str, Path], ...] = ()
 
     @cached_property
     def metric(self) -> Metric:
         """What the best trial is best by; a user's file as it was when this was first asked."""
         return find(self.split.problem.metric)
+
+    def open_spaces(self) -> AbstractContextManager[list[Space]]:
+        """The search spaces of its families, as long as they may be asked.
+
+        Raises:
+            FamilyError: A user's file cannot be imported.
+        """
+        return open_spaces(self.families, self.split.problem, self.budget_seconds, self.settings)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -78,10 +97,19 @@ class SearchRequest:
             "validation_share": self.split.share,
             "split_seed": self.split.seed,
             "space": self.space,
+            "family": self._families,
+            "set": {name: self.settings[name] for name in sorted(self.settings)} or None,
             "seed": self.seed,
             "first_rung": self.first_rung,
             "metric": self.metric.identity,
         }
+
+    @property
+    def _families(self) -> list[str] | None:
+        """The families, with the digests of users' files; None where the space says as much."""
+        usual = "book" if self.space == "book" else "convnet"
+        names = [each.name + (DIGEST + each.sha256 if each.file else "") for each in self.families]
+        return None if names in ([], [usual]) else names
 
 
 _BEFORE = {"first_rung": None, "metric": ACCURACY.name}
@@ -94,12 +122,12 @@ def check_identity(request: SearchRequest, begun: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: Names the first field that differs.
     """
-    for field, value in request.identity.items():
-        theirs = begun.get(field, _BEFORE.get(field))
+    for name, value in request.identity.items():
+        theirs = begun.get(name, _BEFORE.get(name))
         if theirs != value:
             problem = f"the study {request.study!r} was begun with {theirs!r}"
             remedy = "choose another --name, or continue it as it was begun"
-            raise ConfigurationError(field, problem, value=value, remedy=remedy)
+            raise ConfigurationError(name, problem, value=value, remedy=remedy)
 
 
 class Engine(Protocol):
@@ -118,6 +146,7 @@ class Engine(Protocol):
             again from the same seed.
         retrains: Whether this project's workers can train its configurations again, each with the
             seed `trial_seed` gives it.
+        has_families: Whether it searches families of networks, a user's own among them.
     """
 
     name: ClassVar[str]
@@ -126,6 +155,7 @@ class Engine(Protocol):
     by_default: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     retrains: ClassVar[bool] = False
+    has_families: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -165,6 +195,13 @@ class Engine(Protocol):
             ConfigurationError: One of them is set to what it cannot be.
         """
         return ()
+
+    def check_code(self) -> None:
+        """Try what a user's own files define, before anything is written.
+
+        Raises:
+            FamilyError: One is wrong; names its line and the cause.
+        """
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Make it able to run; quick when it already is.

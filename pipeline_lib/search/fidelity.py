@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_lib.trial import Rung, Trial, by_regret
+from pipeline_lib.trial import Rung
 
 BASE_SAMPLES = 10_000
 REDUCTION = 3
@@ -23,7 +22,6 @@ _FINALS_IN_TURN, _LEAST_SECONDS = 4, 200.0
 _MARGIN = 0.97  # of the time left: what a final may plan for; its last evaluation comes after
 _FASTER = 2  # than its last rung a final may turn out to be, and still use all its time
 _WORTHWHILE = 1.2  # how much longer than its last rung a final must be
-_AS_GOOD = 1.5  # times the regret of the best: a final may be of such a one for the sake of variety
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,17 @@ class Ladder:
 
     @classmethod
     def of(
-        cls, space: str, budget_seconds: float, train_size: int, first_rung: int | None = None
+        cls,
+        budget_seconds: float,
+        train_size: int,
+        passes: Sequence[int] = (),
+        first_rung: int | None = None,
     ) -> Ladder:
-        """The ladder that suits a budget; the chapter's space has its two epochs and no finals."""
-        if space == "book":
-            return cls((train_size, 2 * train_size), 2, has_finals=False)
+        """The ladder that suits a budget, or that of a family with `passes` of its own."""
+        if passes:
+            growth = round(passes[1] / passes[0]) if len(passes) > 1 else REDUCTION
+            rungs = tuple(count * train_size for count in passes)
+            return cls(rungs, max(2, growth), has_finals=False)
         height = 2 if budget_seconds < _SHORT else 3 if budget_seconds < _LONG else 4
         lowest = first_rung or BASE_SAMPLES
         return cls(tuple(lowest * REDUCTION**step for step in range(height)), REDUCTION)
@@ -91,58 +95,3 @@ class Ladder:
         if affordable < _WORTHWHILE * reached.samples:
             return None
         return Final(REDUCTION * self.top if counted else _FASTER * affordable, seconds)
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """Whose configuration a final trains, and whether it sees images upright."""
-
-    trial: Trial
-    upright: bool
-
-    @property
-    def is_otherwise(self) -> bool:
-        """Whether the final sees images as the trial did not."""
-        return self.upright != _way(self.trial)
-
-
-def next_finalist(searched: Sequence[Trial], finalists: Sequence[Finalist]) -> Finalist | None:
-    """The best that has no final yet which sees images as the fewest finals do; None after all.
-
-    Networks that see images otherwise err on other images (decision 14). A search may settle on
-    one way: where good trials of the other are used up, its finals are of the best trials of all.
-    A way that is far behind gets none.
-
-    Args:
-        searched: Trials of the search that have a rung.
-        finalists: Those that have a final, and how it sees images.
-    """
-    if not searched:
-        return None
-    finals = Counter(each.upright for each in finalists)
-    taken = {(each.trial.number, each.upright) for each in finalists}
-    way = min(_good_ways(searched), key=lambda each: finals[each])
-    rest = [trial for trial in searched if (trial.number, way) not in taken]
-    worst = _AS_GOOD * min(map(by_regret, searched))
-    return max(
-        (Finalist(trial, way) for trial in rest),
-        key=lambda it: (not it.is_otherwise and by_regret(it.trial) <= worst, -by_regret(it.trial)),
-        default=None,
-    )
-
-
-def _good_ways(searched: Sequence[Trial]) -> list[bool]:
-    """Ways to see images, the best first, without those that are far worse at the same rung."""
-    ways: dict[bool, list[Trial]] = {}
-    for trial in sorted(searched, key=by_regret):
-        ways.setdefault(_way(trial), []).append(trial)
-    met = min(max(trial.rungs[-1].samples for trial in trials) for trials in ways.values())
-    regrets = {
-        way: min(rung.regret for t in trials for rung in t.rungs if rung.samples <= met)
-        for way, trials in ways.items()
-    }
-    return [way for way in ways if regrets[way] <= _AS_GOOD * min(regrets.values())]
-
-
-def _way(trial: Trial) -> bool:
-    return bool(trial.configuration.get("upright"))  # short budgets' spaces have no such choice

@@ -1,14 +1,19 @@
-"""Optuna as an engine: any sampler and pruner of it, over define-by-run spaces."""
+"""Optuna as an engine: any sampler and pruner of it, over families of networks."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline_lib.families.spaces import SPACES, describe_space, space_function
+from pipeline_lib.data import source
+from pipeline_lib.families.family import Family
+from pipeline_lib.families.space import Space, open_spaces
+from pipeline_lib.names import FAMILIES
+from pipeline_lib.options import choice
 from pipeline_lib.search.engine import Engine, Listener, SearchRequest
 from pipeline_lib.search.fidelity import BASE_SAMPLES, REDUCTION, Ladder
 from pipeline_lib.trial import Trial
@@ -27,14 +32,16 @@ class OptunaEngine(Engine):
 
     sampler: str = "tpe"
     pruner: str = "rungs"
+    config: RunConfig | None = None  # whose families are described and checked; None: the usual
+    home: Home | None = None
     name, title = "optuna", "Optuna"
-    spaces = tuple(SPACES)
-    by_default = repeats = retrains = True
+    spaces = ("default", "book")
+    by_default = repeats = retrains = has_families = True
 
     @classmethod
     def of(cls, config: RunConfig, home: Home) -> Self:
         """See `Engine.of`."""
-        return cls(config.sampler, config.pruner)
+        return cls(config.sampler, config.pruner, config, home)
 
     @staticmethod
     def least_seconds(config: RunConfig, train_size: int) -> float:
@@ -48,13 +55,42 @@ class OptunaEngine(Engine):
 
     @staticmethod
     def counted_finals(config: RunConfig, train_size: int) -> tuple[int, ...]:
-        """See `Engine.counted_finals`."""
-        ladder = Ladder.of(config.space, config.budget_seconds, train_size, config.first_rung)
-        return (REDUCTION * ladder.top,) if ladder.has_finals else ()
+        """See `Engine.counted_finals`; files are taken to have no rungs of their own."""
+        own = [Family(name).passes if name in FAMILIES else () for name in config.families]
+        if all(own):
+            return ()
+        return (
+            REDUCTION * Ladder.of(config.budget_seconds, train_size, (), config.first_rung).top,
+        )
 
     def describe(self, space: str, budget_seconds: float) -> list[dict[str, Any]]:
-        """See `Engine.describe`."""
-        return describe_space(space, budget_seconds)
+        """See `Engine.describe`; of several families, one after the other."""
+        with self._spaces(budget_seconds) as spaces:
+            rows = [(name, row) for name, each in spaces.items() for row in each.describe()]
+        several = len(spaces) > 1
+        return [{**row, "name": f"{name}: {row['name']}"} if several else row for name, row in rows]
+
+    def settable(self, space: str) -> Collection[str] | None:
+        """See `Engine.settable`."""
+        with self._spaces() as spaces:
+            return dict.fromkeys(name for each in spaces.values() for name in each.names)
+
+    def check_code(self) -> None:
+        """See `Engine.check_code`."""
+        with self._spaces() as spaces:
+            for each in spaces.values():
+                each.try_out()
+
+    @contextmanager
+    def _spaces(self, budget_seconds: float | None = None) -> Iterator[dict[str, Space]]:
+        """By family, the search space of the configuration."""
+        from pipeline_lib.config import RunConfig
+
+        config = self.config or RunConfig.parse({"engine": self.name})
+        families = [Family.find(text, self.home) for text in config.families]
+        problem, budget = source.expected(config.dataset), budget_seconds or config.budget_seconds
+        with open_spaces(families, problem, budget, config.settings) as spaces:
+            yield {family.name: each for family, each in zip(families, spaces, strict=True)}
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Load torch into the server that workers are forked from."""
@@ -72,11 +108,11 @@ class OptunaEngine(Engine):
         """See `Engine.search`."""
         from pipeline_lib.search.driver import Search
 
-        space_function(request.space)
+        choice("space", request.space, self.spaces)
         Search(request, self.sampler, self.pruner, listen, stop).run()
 
     def trials(self, study: str, directory: Path) -> list[Trial]:
         """See `Engine.trials`."""
-        from pipeline_lib.search.study import read_trials
+        from pipeline_lib.search.records import read_trials
 
         return read_trials(directory, study)

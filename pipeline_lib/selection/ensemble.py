@@ -152,7 +152,7 @@ def add_ensemble(
 
 
 def library(trials: Iterable[Trial], size: int) -> list[Trial]:
-    """The best models of each engine, in equal numbers and `size` at most, best first.
+    """The best models of each engine and family, in equal numbers and `size` at most, best first.
 
     None with more than `_MOST_REGRET` times the regret of the best.
     """
@@ -161,10 +161,11 @@ def library(trials: Iterable[Trial], size: int) -> list[Trial]:
     kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
     most = _MOST_REGRET * min(map(by_regret, kept), default=0.0)
     kept = [trial for trial in kept if by_regret(trial) <= most]
-    engines = {trial.engine for trial in kept}
-    each = size // max(len(engines), 1)
-    chosen = [t for engine in engines for t in [t for t in kept if t.engine == engine][:each]]
-    return compare.ranked(chosen)
+    kinds: dict[tuple[str, str], list[Trial]] = {}
+    for trial in kept:
+        kinds.setdefault((trial.engine, trial.family), []).append(trial)
+    each = size // max(len(kinds), 1)
+    return compare.ranked(trial for alike in kinds.values() for trial in alike[:each])
 
 
 def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dict[str, Answers]:

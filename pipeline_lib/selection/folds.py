@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
+from pipeline_lib.families.family import Family, named
 from pipeline_lib.metrics import Metric
 from pipeline_lib.outcome import Folded, Member
 from pipeline_lib.search.engine import find_engine
@@ -30,7 +31,12 @@ Mixture = tuple[Member, ...]
 
 
 def compare_finalists(
-    config: RunConfig, kept: Ensembles, trials: list[Trial], split: Split, champion: str
+    config: RunConfig,
+    kept: Ensembles,
+    trials: list[Trial],
+    split: Split,
+    champion: str,
+    families: Sequence[Family] = (),
 ) -> Folded:
     """Train the finalists' configurations again on each fold, and compare them in pairs.
 
@@ -43,6 +49,7 @@ def compare_finalists(
         trials: All of the run.
         split: What they were trained on.
         champion: What sentences call the champion that they would have to beat; empty without one.
+        families: Those that are users' files; others are known by their names.
     """
     folds = config.validation_folds
     by_label = {trial.label: trial for trial in trials}
@@ -57,7 +64,7 @@ def compare_finalists(
     chosen = [by_label[label] for label in dict.fromkeys(e.label for m in fit.values() for e in m)]
     _say_the_cost(config, chosen)
     place = kept.directory.parent
-    values, failed = _values(config, place, split, fit, chosen)
+    values, failed = _values(config, place, split, fit, chosen, families)
     left_out += [f"{label} could not be trained again: {why}" for label, why in failed.items()]
     return Folded(compare_on_folds(values, chosen[0].metric), tuple(left_out))
 
@@ -88,6 +95,7 @@ def _values(
     split: Split,
     mixtures: Mapping[str, Mixture],
     trials: list[Trial],
+    families: Sequence[Family],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Value of each mixture on each fold by its name; and, by label, why a trial has none."""
     count = config.validation_folds
@@ -97,7 +105,7 @@ def _values(
         again = [
             Again(
                 trial.label,
-                _job(config, trial, fold, directory / trial.label),
+                _job(config, trial, fold, directory / trial.label, families),
                 (trial.rungs[-1].samples,),
             )
             for directory, fold in folds
@@ -112,12 +120,15 @@ def _values(
     return values, failed
 
 
-def _job(config: RunConfig, trial: Trial, fold: Split, directory: Path) -> TrialJob:
+def _job(
+    config: RunConfig, trial: Trial, fold: Split, directory: Path, families: Sequence[Family]
+) -> TrialJob:
     from pipeline_lib.search.engine import trial_seed
 
     return TrialJob(
-        split=fold,
+        family=named(trial.family, families),
         configuration=trial.configuration,
+        split=fold,
         seed=trial_seed(config.drawn_seed, trial.number),
         directory=directory,
         seconds=config.rung_seconds,

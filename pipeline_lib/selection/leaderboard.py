@@ -21,18 +21,20 @@ NUMERIC = ("rank", "validation", "accuracy", "parameters", "seconds")
 def leaderboard(trials: Iterable[Trial]) -> pd.DataFrame:
     """Trials that ended, the best on validation first, one column a hyperparameter.
 
-    Columns: rank (from 1), engine, trial, stage, state, metric (its name), value (of the metric on
-    validation), val_accuracy in [0, 1], samples (fidelity reached), parameters, multiply_adds,
-    seconds, reason, from (the trial of an earlier run whose configuration it is), then the
-    configuration as `config.NAME`.
+    Columns: rank (from 1), engine, family (of the network, where a run has several), trial, stage,
+    state, metric (its name), value (of the metric on validation), val_accuracy in [0, 1], samples
+    (fidelity reached), parameters, multiply_adds, seconds, reason, from (the trial of an earlier
+    run whose configuration it is), then the configuration as `config.NAME`.
     """
     import pandas as pd
 
     ended = sorted((t for t in trials if t.state != TrialState.RUNNING), key=_order)
+    several = len({trial.family for trial in ended if trial.family}) > 1
     rows = [
         {
             "rank": rank,
             "engine": trial.engine,
+            **({"family": trial.family} if several else {}),
             "trial": trial.number,
             "stage": trial.stage,
             "state": str(trial.state),
@@ -83,7 +85,7 @@ def _shown(row: Mapping[Any, Any]) -> dict[str, str]:
     accuracy = {"accuracy": _text(ACCURACY, row["val_accuracy"])} if metric != ACCURACY else {}
     return {
         "rank": str(row["rank"]),
-        "trial": f"{row['engine']} #{row['trial']}",
+        "trial": " ".join(filter(None, (row["engine"], f"#{row['trial']}", row.get("family")))),
         "stage": str(row["stage"]),
         "state": str(row["state"]),
         "validation": _text(metric, row["value"]),

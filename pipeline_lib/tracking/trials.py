@@ -13,6 +13,8 @@ Key = tuple[str, str, str]
 
 REGRET = "regret"
 """How far a value is from perfect, where the metric is not accuracy: smaller is better."""
+FAMILY = "family"
+"""Tag of a trial: the family of its network, where its engine has families."""
 _LONGEST_REASON = 2000  # characters; MLflow refuses tags above 8000
 
 
@@ -66,6 +68,8 @@ def tags_of(trial: Trial) -> dict[str, str]:
         "state": trial.state.value,
         "stage": trial.stage,
     }
+    if trial.family:
+        tags[FAMILY] = trial.family
     if trial.reason:
         tags["reason"] = trial.reason[:_LONGEST_REASON]
     tags.update({f"note.{name}": text[:_LONGEST_REASON] for name, text in trial.notes.items()})

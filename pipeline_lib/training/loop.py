@@ -7,11 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.examples import Examples
@@ -19,13 +17,11 @@ from pipeline_lib.data.splits import Indices, Split
 from pipeline_lib.errors import TrialFailure
 from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.models.convnet import Normalise
-from pipeline_lib.models.saved import build_model
 from pipeline_lib.training.device import Device
 from pipeline_lib.training.emphasis import Emphasis
 from pipeline_lib.training.memory import keep_pages
+from pipeline_lib.training.recipe import Recipe
 from pipeline_lib.training.resident import resident
-from pipeline_lib.training.schedule import one_cycle
-from pipeline_lib.training.transforms import augment
 from pipeline_lib.trial import Configuration, Epoch, Rung, number
 
 EVALUATION_BATCH = 250  # whose activations still fit a cache
@@ -45,15 +41,15 @@ def use_one_thread() -> None:
 class Training:
     """Trains one configuration, rung by rung.
 
-    A rung is a complete training with its own one-cycle schedule (Smith & Topin 2018), since a
-    checkpoint of a longer schedule says little about where that schedule ends. The chapter's
-    networks have a constant learning rate: their rungs go on where the last one ended.
+    A rung is a complete training with its own schedule, since a checkpoint of a longer schedule
+    says little about where that schedule ends. Where a family has no schedule, a rung continues
+    the last one.
     """
 
     def __init__(
         self,
+        family: Recipe,
         configuration: Configuration,
-        architecture: dict[str, Any],
         split: Split,
         seed: int,
         check: Callable[[], None] = lambda: None,
@@ -69,9 +65,9 @@ class Training:
         self.seed = seed
         self.metric = find(split.problem.metric)
         self._scores: dict[str, float] = {}  # of the last evaluation
-        self._architecture = architecture
+        self.family = family
         self._check = check
-        self._continues = architecture["kind"] == "book"
+        self._continues = family.schedule is None
         self._seen = 0
         self._start()
 
@@ -79,12 +75,13 @@ class Training:
         torch.manual_seed(self.seed)
         self.generator = torch.Generator(self.device.kind).manual_seed(self.seed)
         self.emphasis = Emphasis(len(self._train), self.generator)
-        self.model = build_model(self._architecture).to(memory_format=torch.channels_last)
+        model = self.family.build(self.configuration, self.split.problem)
+        self.model = model.to(memory_format=torch.channels_last)
         self.model.to(self.device.kind)
         for module in self.model.modules():
             if isinstance(module, Normalise):
                 module.set_from(self._typical())
-        self.optimizer = make_optimizer(self.model, self.configuration)
+        self.optimizer = self.family.optimizer(self.model, self.configuration)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
 
     def _typical(self) -> Tensor:
@@ -114,8 +111,8 @@ class Training:
         mark = interval = max(len(self._train), samples // _CURVE_POINTS)
         for which in self._batches(samples):  # (B,)
             self._check()
-            spent = (time.perf_counter() - began) / seconds if seconds else 0.0
-            if spent >= 1 and seen:
+            spent = (time.perf_counter() - began) / seconds if seconds and seen else 0.0
+            if spent >= 1:
                 break
             self._schedule(min(max(seen / samples, spent), 1.0))
             loss_sum += self._step(which) * len(which)
@@ -139,13 +136,12 @@ class Training:
     def _step(self, which: Tensor) -> Tensor:
         """Train on the samples (B,) of the training part; their mean loss."""
         images, labels = self._pick(which)
-        kind = str(self.configuration.get("augmentation", "none"))
-        smoothing = float(self.configuration.get("label_smoothing") or 0.0)
-        pixels = augment(images, kind, self.generator).contiguous(memory_format=torch.channels_last)
+        pixels = self.family.transform(images, self.configuration, self.generator)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast():
             logits = self.model(pixels)  # (B, classes)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        loss = self.family.loss(logits.float(), labels, self.configuration)
         if not torch.isfinite(loss):
             raise TrialFailure("training", f"diverged: the loss became {loss.item()}")
         loss.backward()
@@ -168,9 +164,9 @@ class Training:
             done += 1
 
     def _schedule(self, progress: float) -> None:
-        if self._continues:
+        if self.family.schedule is None:
             return
-        factor = one_cycle(progress)
+        factor = self.family.schedule(progress)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
 
@@ -238,24 +234,3 @@ def answers(model: nn.Module, images: Iterable[Tensor]) -> Iterator[Tensor]:
 def _answer(model: nn.Module, batch: Tensor) -> Tensor:
     logits: Tensor = model(batch.float().contiguous(memory_format=torch.channels_last))
     return logits
-
-
-def make_optimizer(model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
-    """The configuration's optimiser; weight decay on matrices and kernels only.
-
-    The chapter's four (Adam, Adadelta, RMSprop, SGD) keep PyTorch's defaults but the learning rate.
-    """
-    kind = str(configuration["optimizer"])
-    lr = number(configuration["lr"])
-    if kind in ("Adam", "Adadelta", "RMSprop", "SGD"):
-        chapter: torch.optim.Optimizer = getattr(torch.optim, kind)(model.parameters(), lr=lr)
-        return chapter
-    parameters = list(model.parameters())
-    decay = number(configuration["weight_decay"])
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if kind == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=True)

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
 import signal
-import sys
 import threading
 import time
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing.connection import Connection
@@ -26,20 +21,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.errors import AutomlError, TrialFailure
-from pipeline_lib.isolation import ignore_signals, isolating
+from pipeline_lib.isolation import ignore_signals
 from pipeline_lib.training.device import Device, choose
 from pipeline_lib.training.memory import limit_memory
+from pipeline_lib.training.processes import CONTEXT, end_with_parent, start
+from pipeline_lib.training.recipe import Recipe
+from pipeline_lib.training.size import Size, size_of
 from pipeline_lib.trial import Configuration, Rung
 
 if TYPE_CHECKING:  # numpy would keep the forkserver from starting
     from pipeline_lib.data.splits import Split
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["pipeline_lib.training.preload"])
+
+WORKER = "worker"
+"""Where a training failed, if not in the code of a user's family."""
 
 _JOIN_SECONDS = 5.0
-_TRIES, _PAUSE_SECONDS = 3, 0.2  # to start a process while its forkserver is killed
-_first, _starting = threading.Lock(), threading.Lock()
+_first = threading.Lock()
 _log = logging.getLogger("automl")
 _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a RuntimeError
 
@@ -48,20 +46,13 @@ _NO_MEMORY = ("can't allocate memory", "bad_alloc")  # how torch words it, in a 
 class TrialJob:
     """What a worker needs to train one configuration."""
 
-    split: Split
+    family: Recipe
     configuration: Configuration
+    split: Split
     seed: int
     directory: Path  # where the weights of the last rung are kept
     seconds: float = 3600.0  # for one rung
     memory: int = 2048  # MiB beyond what the process starts with
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the network of a trial is."""
-
-    parameters: int
-    multiply_adds: int
 
 
 def warm_up() -> Device:
@@ -72,9 +63,9 @@ def warm_up() -> Device:
 
 @cache
 def _choose_device() -> Device:
-    ours, theirs = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_tell_device, args=(theirs,))
-    _start(process)
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_tell_device, args=(theirs,))
+    start(process)
     theirs.close()
     device, refused = Device(), "the process that was to choose was killed"
     with suppress(EOFError):
@@ -90,15 +81,15 @@ class TrialWorker:
     """A process that trains one configuration, a rung at each request."""
 
     def __init__(self, job: TrialJob) -> None:
-        self.connection, theirs = _CONTEXT.Pipe()
+        self.connection, theirs = CONTEXT.Pipe()
         self.size: Size | None = None
         device = warm_up()
         self._limit = job.seconds
         self._asked = time.monotonic()
-        self._process: ForkServerProcess = _CONTEXT.Process(
+        self._process: ForkServerProcess = CONTEXT.Process(
             target=_work, args=(theirs, job, device), daemon=True
         )
-        _start(self._process)
+        start(self._process)
         theirs.close()
 
     def request(self, samples: int, seconds: float | None = None) -> None:
@@ -123,10 +114,10 @@ class TrialWorker:
         try:
             message = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
-            raise TrialFailure("worker", self._obituary()) from None
+            raise TrialFailure(WORKER, self._obituary()) from None
         if "failed" in message:
-            raise TrialFailure("worker", message["failed"])
-        self.size = Size(message["parameters"], message["multiply_adds"])
+            raise TrialFailure(message["where"], message["failed"])
+        self.size = Size(**message["size"])
         return Rung.thaw(message["rung"])
 
     def _obituary(self) -> str:
@@ -143,37 +134,6 @@ class TrialWorker:
         self._process.kill()
         self._process.join()
         self._process.close()
-
-
-def _start(process: ForkServerProcess) -> None:
-    """Fork it; where the forkserver is killed meanwhile, multiprocessing starts another.
-
-    Raises:
-        OSError, EOFError: None of them lived long enough.
-    """
-    with _starting, _plain_main(), isolating():
-        for _ in range(_TRIES - 1):
-            with suppress(OSError, EOFError):
-                process.start()
-                return
-            time.sleep(_PAUSE_SECONDS)  # until it can be seen that it is dead
-        process.start()
-
-
-@contextmanager
-def _plain_main() -> Iterator[None]:
-    """Hide `__main__` while a process starts.
-
-    multiprocessing would import the parent's main module again in every child; under Prefect that
-    is its engine, seconds a trial for nothing. One thread at a time: of two, the second would take
-    the empty module of the first for the real one, and leave it behind.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _tell_device(connection: Connection) -> None:
@@ -193,7 +153,7 @@ class _ParentGone(Exception):
 
 def _work(connection: Connection, job: TrialJob, device: Device) -> None:
     ignore_signals()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         if device.kind == "cpu":  # an accelerator's driver maps more than it takes
             limit_memory(job.memory)
@@ -202,9 +162,10 @@ def _work(connection: Connection, job: TrialJob, device: Device) -> None:
         return
     except (AutomlError, MemoryError, RuntimeError, ValueError, OSError) as error:
         _say_why(connection, job, error)
-    except Exception as error:  # A mistake in our code: its trace goes to the log as well.
+    except Exception as error:  # Of a mistake in our code the trace goes to the log as well.
         _say_why(connection, job, error)
-        raise
+        if not job.family.place(error):
+            raise
 
 
 def _say_why(connection: Connection, job: TrialJob, error: Exception) -> None:
@@ -212,15 +173,8 @@ def _say_why(connection: Connection, job: TrialJob, error: Exception) -> None:
     text = reason if isinstance(error, AutomlError) else f"{type(error).__name__}: {reason}"
     if isinstance(error, MemoryError) or any(sign in reason for sign in _NO_MEMORY):
         text = f"needs more than {job.memory} MiB (trial_memory): {text}"
-    connection.send_bytes(json.dumps({"failed": text}).encode())
-
-
-def _end_with_parent() -> None:
-    """Wait for the run to end, and end this process with it, whatever hangs here."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    told = {"failed": text, "where": job.family.place(error) or WORKER}
+    connection.send_bytes(json.dumps(told).encode())
 
 
 def _train(connection: Connection, job: TrialJob, device: Device) -> None:
@@ -234,10 +188,10 @@ def _train(connection: Connection, job: TrialJob, device: Device) -> None:
             raise _ParentGone
 
     problem = job.split.problem
-    architecture = models.design(job.configuration, problem.inputs.shape, len(problem.target))
-    training = Training(job.configuration, architecture, job.split, job.seed, check, device)
-    size = Size(models.parameter_count(training.model), models.multiply_adds(architecture))
+    architecture = job.family.architecture(job.configuration, problem)
+    training = Training(job.family, job.configuration, job.split, job.seed, check, device)
+    size = asdict(size_of(training.model, problem.inputs))
     while True:
         rung = training.fit(**json.loads(connection.recv_bytes()))
         models.save_model(training.model, architecture, job.directory)
-        connection.send_bytes(json.dumps({"rung": asdict(rung), **asdict(size)}).encode())
+        connection.send_bytes(json.dumps({"rung": asdict(rung), "size": size}).encode())

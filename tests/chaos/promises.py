@@ -14,7 +14,7 @@ from pipeline_lib.models.saved import load_model
 from pipeline_lib.run.sync import Begun, sync
 from pipeline_lib.search.journal import open_storage
 from pipeline_lib.search.lines import Journal
-from pipeline_lib.search.study import INTERRUPTED
+from pipeline_lib.search.records import INTERRUPTED
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import runs_of_study
 from pipeline_lib.tracking.trials import key_of

@@ -3,11 +3,13 @@
 import time
 from dataclasses import replace
 
+from pipeline_lib.families.family import Family
 from pipeline_lib.search.engine import Engine, trial_seed
 from pipeline_lib.search.lines import Journal
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Trial, TrialState
 
+FAMILY = Family("book")
 NETWORK = {
     "num_conv_layers": 1, "conv_depth_0": 16, "conv_dropout": 0.1, "num_fc_layers": 1,
     "fc_output_feat_0": 32, "fc_dropout_0": 0.1, "optimizer": "SGD", "batch_size": 32,
@@ -30,9 +32,10 @@ class Halving(Engine):
             notes, place = {"device": str(warm_up())}, journal.model_directory(number)
             trial = Trial(request.study, self.name, number, TrialState.RUNNING, configuration)
             began = {"started": time.time(), "notes": notes, "metric": request.metric}
+            began["family"] = FAMILY.name
             listen(trial := replace(trial, **began))
             seed = trial_seed(request.seed, number)
-            worker = TrialWorker(TrialJob(request.split, configuration, seed, place))
+            worker = TrialWorker(TrialJob(FAMILY, configuration, request.split, seed, place))
             worker.request(640)
             rung, size = worker.receive(), worker.size
             worker.close()

@@ -3,12 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import made_rung
 
-from pipeline_lib.search.fidelity import REDUCTION, Finalist, Ladder, next_finalist
+from pipeline_lib.search.fidelity import REDUCTION, Ladder
+from pipeline_lib.search.finalists import Finalist, next_finalist
 from pipeline_lib.trial import Trial, TrialState
 
 
 def test_the_chapter_trains_two_epochs_and_has_no_finals():
-    ladder = Ladder.of("book", 2000.0, 54_000)
+    ladder = Ladder.of(2000.0, 54_000, (1, 2))
     assert ladder.rungs == (54_000, 108_000)
     assert not ladder.has_finals
     assert ladder.search_seconds(2000.0) == 2000.0
@@ -16,7 +17,7 @@ def test_the_chapter_trains_two_epochs_and_has_no_finals():
 
 @given(st.floats(0.1, 1e6), st.integers(1, 10**6))
 def test_rungs_rise_by_the_reduction_and_the_search_leaves_time_for_finals(budget, train_size):
-    ladder = Ladder.of("default", budget, train_size)
+    ladder = Ladder.of(budget, train_size)
     assert len(ladder.rungs) >= 2
     for lower, upper in zip(ladder.rungs, ladder.rungs[1:], strict=False):
         assert upper == REDUCTION * lower
@@ -27,7 +28,7 @@ def test_rungs_rise_by_the_reduction_and_the_search_leaves_time_for_finals(budge
 @given(st.floats(0.1, 1e5), st.floats(0.1, 1e5))
 def test_a_larger_budget_never_has_a_lower_ladder(one, other):
     low, high = sorted((one, other))
-    assert Ladder.of("default", low, 1).top <= Ladder.of("default", high, 1).top
+    assert Ladder.of(low, 1).top <= Ladder.of(high, 1).top
 
 
 LADDER = Ladder((100, 300), 3)
@@ -83,18 +84,21 @@ def test_on_a_fast_machine_long_budgets_have_four_finals_in_turn_and_on_a_slow_o
         assert LADDER.turn(reached, left, shortest, 54_000) == pytest.approx(left / turns)
 
 
+VARIANTS = {"convnet": "upright"}
+
+
 def contender(number, accuracy, upright=None):
     view = {} if upright is None else {"upright": upright}
     rungs = (made_rung(100, accuracy, 1.0),)
-    return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs)
+    return Trial("s", "optuna", number, TrialState.COMPLETE, view, rungs, family="convnet")
 
 
 def finals_of(searched, count):
     """Number of each finalist, and how its final sees images."""
     finalists = []
     for _ in range(count):
-        finalists.append(next_finalist(searched, finalists))
-    return [(each.trial.number, each.upright) for each in finalists]
+        finalists.append(next_finalist(searched, finalists, VARIANTS))
+    return [(each.trial.number, each.variant) for each in finalists]
 
 
 def alike(first, last, upright):
@@ -122,16 +126,18 @@ def test_a_way_that_is_far_worse_gets_no_final():
 def test_ways_are_compared_at_a_rung_that_both_have():
     low = contender(4, 0.98, False)
     first = made_rung(100, 0.985, 1.0), made_rung(300, 0.995, 1.0)
-    climbed = Trial("s", "optuna", 0, TrialState.COMPLETE, {"upright": True}, first)
+    climbed = Trial(
+        "s", "optuna", 0, TrialState.COMPLETE, {"upright": True}, first, family="convnet"
+    )
     assert finals_of([low, climbed], 2) == [(0, True), (0, False)]
     hopeless = contender(4, 0.97, False)
     assert finals_of([hopeless, climbed], 1) == [(0, True)]
-    second = next_finalist([hopeless, climbed], [Finalist(climbed, True)])
-    assert second == Finalist(hopeless, True)
+    second = next_finalist([hopeless, climbed], [Finalist(climbed, "upright", True)], VARIANTS)
+    assert second == Finalist(hopeless, "upright", True)
 
 
 def test_where_there_is_one_way_the_best_get_the_finals_and_then_no_more():
     searched = [contender(i, 0.9 + 0.01 * i) for i in range(4)]
     assert finals_of(searched, 3) == [(3, False), (2, False), (1, False)]
-    assert next_finalist(searched, [Finalist(each, False) for each in searched]) is None
-    assert next_finalist([], []) is None
+    assert next_finalist(searched, [Finalist(t, "upright") for t in searched], VARIANTS) is None
+    assert next_finalist([], [], VARIANTS) is None

@@ -15,14 +15,17 @@ import pytest
 from contract import EngineContract, of_problem, run_search, searching
 
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.families.spaces import book, default, priors
+from pipeline_lib.families import book, convnet
+from pipeline_lib.families.family import Family
+from pipeline_lib.families.space import Space
 from pipeline_lib.names import PRUNERS, SAMPLERS, load
-from pipeline_lib.search import fidelity as ladder
+from pipeline_lib.search import finalists
 from pipeline_lib.search.engine import SearchRequest, trial_seed
 from pipeline_lib.search.fidelity import Ladder
 from pipeline_lib.search.journal import journal, open_storage
 from pipeline_lib.search.optuna import OptunaEngine
-from pipeline_lib.search.study import RECORD, check_study, first_in_line, open_study, read_trials
+from pipeline_lib.search.records import RECORD, read_trials
+from pipeline_lib.search.study import Part, check_study, first_in_line, open_study
 from pipeline_lib.selection.leaderboard import best, counts
 from pipeline_lib.training.workers import warm_up
 from pipeline_lib.trial import TrialState
@@ -30,6 +33,15 @@ from pipeline_lib.trial import TrialState
 pytestmark = pytest.mark.slow
 
 BASE = 100  # samples at the lowest rung, so that a trial takes a second
+
+
+CONVNET, BOOK = (Family("convnet"),), (Family("book"),)
+
+
+def part_of(request):
+    """The part of a request that its only family has."""
+    problem, budget = request.split.problem, request.budget_seconds
+    return Part(request, 0, Space(request.families[0], problem, budget, request.settings))
 
 
 def long_budget():
@@ -45,7 +57,7 @@ class TestOptunaEngine(EngineContract):
         return OptunaEngine("tpe")
 
     def test_rungs_climb_the_ladder(self, searched):
-        rungs = Ladder.of("default", self.budget_seconds, 320, BASE).rungs
+        rungs = Ladder.of(self.budget_seconds, 320, (), BASE).rungs
         assert rungs == (BASE, 3 * BASE, 9 * BASE)
         for trial in searching(searched.trials):
             reached = tuple(rung.samples for rung in trial.rungs)
@@ -53,7 +65,7 @@ class TestOptunaEngine(EngineContract):
             assert trial.state != TrialState.COMPLETE or reached == rungs
 
     def test_the_priors_come_first(self, searched):
-        known = priors("default", self.budget_seconds)
+        known = convnet.priors(None, self.budget_seconds)
         first = [trial.configuration["stem"] for trial in searching(searched.trials)[:2]]
         assert first == [prior["stem"] for prior in known]
 
@@ -92,7 +104,7 @@ class TestOptunaEngine(EngineContract):
         self, engine, make_request, tmp_path, monkeypatch
     ):
         """There is one upright trial: the second upright final trains what saw them otherwise."""
-        monkeypatch.setattr(ladder, "_AS_GOOD", float("inf"))
+        monkeypatch.setattr(finalists, "_RATIO", float("inf"))
         done = run_search(engine, make_request(tmp_path, trials=3, workers=4, **long_budget()))
         upright, one, other, *finals = done.trials
         better = max(one, other, key=lambda trial: trial.value)
@@ -185,13 +197,17 @@ class TestOptunaEngine(EngineContract):
 
 @pytest.fixture
 def request_in(tiny_data, tmp_path):
-    return SearchRequest("study", tiny_data, "book", 0.0, 60.0, 3, 1, 0, tmp_path / "study")
+    return SearchRequest(
+        "study", tiny_data, "book", 0.0, 60.0, 3, 1, 0, tmp_path / "study", families=BOOK
+    )
 
 
 def test_the_chapters_search(tiny_data, tmp_path):
     """SEED.md B: two epochs, pruning, counts, no finals; dead learning rates are no failures."""
     deadline = time.monotonic() + 300
-    request = SearchRequest("book", tiny_data, "book", deadline, 300.0, 4, 2, 0, tmp_path)
+    request = SearchRequest(
+        "book", tiny_data, "book", deadline, 300.0, 4, 2, 0, tmp_path, families=BOOK
+    )
     done = run_search(OptunaEngine("tpe"), request)
     assert len(done.trials) == 4
     assert counts(done.trials)["complete"] >= 1
@@ -202,11 +218,11 @@ def test_the_chapters_search(tiny_data, tmp_path):
 
 def reopened(request, ladder, sampler="random", seed=0):
     made = load(SAMPLERS[sampler])(seed)
-    return open_study(request, ladder, made, load(PRUNERS["rungs"])(ladder))
+    return open_study(part_of(request), ladder, made, load(PRUNERS["rungs"])(ladder))
 
 
 def open_(request, sampler="random"):
-    chosen = Ladder.of(request.space, request.budget_seconds, 100)
+    chosen = Ladder.of(request.budget_seconds, 100, request.families[0].passes)
     return reopened(request, chosen, sampler, request.seed)
 
 
@@ -217,14 +233,14 @@ def test_the_value_of_a_study_has_a_name(request_in):
 
 def test_an_interrupted_trial_is_run_once_more_and_not_again(request_in):
     trial = open_(request_in).ask()
-    book(trial, 60.0)
+    book.space(trial, None, 60.0)
     study = open_(request_in)
-    ((parameters, why),) = first_in_line(study, request_in)
+    ((parameters, why),) = first_in_line(study, part_of(request_in))
     assert parameters == trial.params
     study.enqueue_trial(parameters, user_attrs=why)
-    book(study.ask(), 60.0)
+    book.space(study.ask(), None, 60.0)
     third = open_(request_in)
-    assert first_in_line(third, request_in) == []
+    assert first_in_line(third, part_of(request_in)) == []
     states = [frozen.state for frozen in third.get_trials(deepcopy=False)]
     assert states == [optuna.trial.TrialState.FAIL] * 2
 
@@ -233,18 +249,18 @@ def try_first(study, parameters, why):
     """Try what stands first in line."""
     study.enqueue_trial(parameters, user_attrs=why)
     trial = study.ask()
-    default(trial, 60.0)
+    convnet.space(trial, None, 60.0)
     trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
     study.tell(trial, 0.5)
 
 
 def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
-    request = replace(request_in, space="default")
+    request = replace(request_in, space="default", families=CONVNET)
     study = open_(request)
-    line = first_in_line(study, request)
-    assert [parameters for parameters, _ in line] == priors("default", 60.0)
+    line = first_in_line(study, part_of(request))
+    assert [parameters for parameters, _ in line] == convnet.priors(None, 60.0)
     try_first(study, *line[0])
-    assert first_in_line(open_(request), request) == line[1:]
+    assert first_in_line(open_(request), part_of(request)) == line[1:]
 
 
 def an_earlier_study(request, accuracies):
@@ -253,7 +269,7 @@ def an_earlier_study(request, accuracies):
     study = open_(earlier)
     for accuracy in accuracies:
         trial = study.ask()
-        configuration = default(trial, earlier.budget_seconds)
+        configuration = convnet.space(trial, None, earlier.budget_seconds)
         rung = {"samples": 100, "val_accuracy": accuracy, "seconds": 1.0, "curve": []}
         record = {"state": "complete", "configuration": configuration, "rungs": [rung]}
         trial.set_user_attr(RECORD, {**record, "stage": "search", "reason": ""})
@@ -263,24 +279,32 @@ def an_earlier_study(request, accuracies):
 
 def test_the_best_of_earlier_studies_come_first_and_once(request_in):
     accuracies = [0.5, 0.9, 0.7, 0.8]
-    directory, earlier = an_earlier_study(replace(request_in, space="default"), accuracies)
-    request = replace(request_in, space="default", warm_start=(("earlier", directory),))
+    directory, earlier = an_earlier_study(
+        replace(request_in, space="default", families=CONVNET), accuracies
+    )
+    request = replace(
+        request_in, space="default", families=CONVNET, warm_start=(("earlier", directory),)
+    )
     study = open_(request)
-    line = first_in_line(study, request)
+    line = first_in_line(study, part_of(request))
     assert [parameters for parameters, _ in line] == [earlier.trials[n].params for n in (1, 3, 2)]
     try_first(study, *line[0])
-    assert first_in_line(open_(request), request) == line[1:]
+    assert first_in_line(open_(request), part_of(request)) == line[1:]
 
 
 @pytest.mark.parametrize("budget", [300.0, 7200.0])
 def test_what_an_earlier_study_found_outside_of_the_space_is_left_out(request_in, budget):
     """A longer budget has larger networks and other choices; priors stand in for what is left."""
-    directory, _ = an_earlier_study(replace(request_in, space="default"), [0.9])
+    directory, _ = an_earlier_study(replace(request_in, space="default", families=CONVNET), [0.9])
     later = replace(
-        request_in, space="default", warm_start=(("earlier", directory),), budget_seconds=budget
+        request_in,
+        space="default",
+        families=CONVNET,
+        warm_start=(("earlier", directory),),
+        budget_seconds=budget,
     )
-    line = first_in_line(open_(later), later)
-    assert [parameters for parameters, _ in line] == priors("default", budget)
+    line = first_in_line(open_(later), part_of(later))
+    assert [parameters for parameters, _ in line] == convnet.priors(None, budget)
 
 
 def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
@@ -288,7 +312,7 @@ def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
     study.enqueue_trial({"num_conv_layers": 3})
     study = open_(request_in)
     assert not study.get_trials(states=(optuna.trial.TrialState.WAITING,))
-    assert first_in_line(study, request_in) == []
+    assert first_in_line(study, part_of(request_in)) == []
 
 
 def test_a_line_cut_short_and_a_lock_left_behind_are_removed(request_in):
@@ -327,7 +351,7 @@ LOW, HIGH = Ladder((100, 300), 3), Ladder((100, 300, 900), 3)
 def conduct(study, accuracies, stage="search"):
     """One trial of the chapter's space that has these accuracies by samples; the last ends it."""
     trial = study.ask()
-    book(trial, 60.0)
+    book.space(trial, None, 60.0)
     trial.set_user_attr(RECORD, {"stage": stage, "reason": ""})
     for samples, accuracy in accuracies.items():
         trial.report(accuracy, samples)
@@ -395,7 +419,7 @@ def test_a_study_that_was_only_opened_has_no_trials(request_in):
 def test_the_refusal_names_the_field_and_both_values(request_in, field, refuse):
     open_(request_in)
     other = {
-        "space": replace(request_in, space="default"),
+        "space": replace(request_in, space="default", families=CONVNET),
         "seed": replace(request_in, seed=9),
         "digest": replace(request_in, split=of_problem(request_in.split, digest="abc")),
     }[field]

@@ -9,7 +9,8 @@ from contract import run_search
 
 from pipeline_lib import names
 from pipeline_lib.config import RunConfig
-from pipeline_lib.families.spaces import distributions
+from pipeline_lib.families.family import Family
+from pipeline_lib.families.space import Space
 from pipeline_lib.run.agreement import Verdict
 from pipeline_lib.run.pipeline import find_model
 from pipeline_lib.run.reproduce import reproduce
@@ -37,7 +38,7 @@ def test_a_sampler_and_a_pruner_of_ones_own_search(tiny_data, tmp_path):
     )
     done = run_search(OptunaEngine.of(config, tmp_path), request)
     searched = [trial for trial in done.trials if trial.stage == "search"]
-    lowest = distributions("default", 120.0)["multiply_adds"].low
+    lowest = Space(Family("convnet"), tiny_data.problem, 120.0).distributions["multiply_adds"].low
     *_, before_last, last = searched  # the priors came first
     for trial in (before_last, last):
         assert trial.configuration["multiply_adds"] == lowest

@@ -14,7 +14,8 @@ from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.source import Source
 from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
-from pipeline_lib.models.saved import build_model, design, load_model, save_model
+from pipeline_lib.models.convnet import design
+from pipeline_lib.models.saved import build_model, load_model, save_model
 from pipeline_lib.outcome import Champion, Contest
 from pipeline_lib.registry.promotion import champion, promote, promote_over
 from pipeline_lib.registry.versions import Candidate, register

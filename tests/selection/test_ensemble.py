@@ -20,12 +20,12 @@ from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, ModelError
 from pipeline_lib.home import Home
+from pipeline_lib.models.convnet import design
 from pipeline_lib.models.ensemble import combine
 from pipeline_lib.models.saved import (
     ARCHITECTURE,
     WEIGHTS,
     build_model,
-    design,
     load_model,
     save_model,
 )

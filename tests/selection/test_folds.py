@@ -15,7 +15,8 @@ from scipy.stats import ttest_1samp
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import stratified_folds
 from pipeline_lib.home import Home
-from pipeline_lib.models.saved import build_model, design, save_model
+from pipeline_lib.models.convnet import design
+from pipeline_lib.models.saved import build_model, save_model
 from pipeline_lib.outcome import Ensemble, Member
 from pipeline_lib.run.run import Run
 from pipeline_lib.selection import folds

@@ -8,7 +8,7 @@ import torch
 from misbehaving import exit_silently
 from test_training import CONVNET, outcome, weights
 
-from pipeline_lib.models.saved import design
+from pipeline_lib.families.family import Family
 from pipeline_lib.training import workers
 from pipeline_lib.training.device import Device, choose, half_pays
 from pipeline_lib.training.loop import Training, batches, use_one_thread
@@ -23,7 +23,7 @@ def split(small_data):
 
 
 def trained(split, device):
-    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), split, 1, device=device)
+    training = Training(Family("convnet"), CONVNET, split, 1, device=device)
     return training, training.fit(EPOCHS * len(split.train))
 
 

@@ -17,7 +17,7 @@ import pytest
 from test_workers import CONVNET
 
 from pipeline_lib.config import RunConfig
-from pipeline_lib.families import spaces
+from pipeline_lib.families.family import Family
 from pipeline_lib.home import Home
 from pipeline_lib.run.run import Run
 from pipeline_lib.search.engine import SearchRequest, trial_seed
@@ -52,7 +52,9 @@ def alone(tiny_data, tmp_path_factory):
     """The first rung of the good trial where nothing misbehaved before it."""
     warm_up()
     directory = tmp_path_factory.mktemp("alone")
-    worker = TrialWorker(TrialJob(tiny_data, CONVNET, trial_seed(0, 1), directory))
+    worker = TrialWorker(
+        TrialJob(Family("convnet"), CONVNET, tiny_data, trial_seed(0, 1), directory)
+    )
     worker.request(SAMPLES)
     rung = worker.receive()
     worker.close()
@@ -62,20 +64,14 @@ def alone(tiny_data, tmp_path_factory):
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=on_linux) if k in HOARDS else k for k in BAD]
 )
-def test_a_trial_that_misbehaves_fails_and_the_next_is_unaffected(
-    kind, alone, tiny_data, tmp_path, monkeypatch
-):
+def test_a_trial_that_misbehaves_fails_and_the_next_is_unaffected(kind, alone, tiny_data, tmp_path):
     changes, reason = BAD[kind]
 
-    def space(trial, _budget_seconds):
-        trial.suggest_float("unused", 0, 1)
-        return CONVNET | (changes if trial.number == 0 else {})
-
-    monkeypatch.setitem(spaces.SPACES, "misbehaving", space)
+    family = misbehaving.FirstMisbehaves("convnet", sound=CONVNET, changes=changes)
     before = set(psutil.Process().children(recursive=True))
     request = SearchRequest(
-        "study", tiny_data, "misbehaving", time.monotonic() + 60, 60.0, 2, 1, 0, tmp_path,
-        trial_seconds=5.0, trial_memory=1024, first_rung=SAMPLES,
+        "study", tiny_data, "default", time.monotonic() + 60, 60.0, 2, 1, 0, tmp_path,
+        trial_seconds=5.0, trial_memory=1024, first_rung=SAMPLES, families=(family,),
     )  # fmt: skip
     engine = OptunaEngine("random")
     engine.search(request, lambda trial: None, threading.Event())
@@ -120,7 +116,7 @@ if __name__ == "__main__":
 
 
 def test_a_training_that_hangs_ends_when_its_run_is_killed(tiny_data, tmp_path):
-    job = TrialJob(tiny_data, CONVNET | BAD["forever"][0], 0, tmp_path)
+    job = TrialJob(Family("convnet"), CONVNET | BAD["forever"][0], tiny_data, 0, tmp_path)
     command = [sys.executable, "-c", _ORPHAN, pickle.dumps(job).hex()]
     root = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as parent:

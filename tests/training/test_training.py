@@ -11,15 +11,15 @@ from torch import nn
 from pipeline_lib.data.examples import MappedExamples
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import DataError, TrialFailure
-from pipeline_lib.models.saved import design
+from pipeline_lib.families.family import Family
 from pipeline_lib.training.loop import (
     Training,
     batches,
-    make_optimizer,
     predict,
     predict_on_all_cores,
     use_one_thread,
 )
+from pipeline_lib.training.optimizers import make_optimizer
 from pipeline_lib.training.schedule import WARM_UP, one_cycle
 
 CONVNET = {
@@ -63,7 +63,8 @@ def first_images(data, count):
 
 def training(data, configuration=CONVNET, seed=1, **changes):
     configuration = configuration | changes
-    return Training(configuration, design(configuration, (1, 28, 28), 10), data, seed)
+    family = Family("book" if "num_conv_layers" in configuration else "convnet")
+    return Training(family, configuration, data, seed)
 
 
 def weights(run):
@@ -297,7 +298,7 @@ def test_a_check_that_raises_ends_the_training_at_the_next_batch(data):
             raise KeyboardInterrupt
         stop.set()
 
-    run = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), data, 0, check)
+    run = Training(Family("convnet"), CONVNET, data, 0, check)
     with pytest.raises(KeyboardInterrupt):
         run.fit(2000)
     assert len(calls) == 2
@@ -316,7 +317,7 @@ def test_the_statistics_of_large_pictures_are_those_of_fewer(data):
     assert len(training(data)._typical()) == -(-len(data.train) // every)
     images = np.zeros((400, 3, 160, 160), np.uint8)
     large = Split(in_memory(images, np.arange(400) % 10), seed=0, share=0.1)
-    run = Training(CONVNET, design(CONVNET, (3, 160, 160), 10), large, 0)
+    run = Training(Family("convnet"), CONVNET, large, 0)
     assert run._typical().numel() <= 2 * 2**23
 
 
@@ -326,7 +327,7 @@ def test_use_one_thread():
 
 
 def test_a_slow_machine_hurries_the_schedule_and_ends_annealed(small_data):
-    training = Training(CONVNET, design(CONVNET, (1, 28, 28), 10), small_data, 0)
+    training = Training(Family("convnet"), CONVNET, small_data, 0)
     rung = training.fit(10_000_000, seconds=1.0)
     assert 0 < rung.samples < 10_000_000
     assert rung.curve[-1].samples == rung.samples

@@ -17,9 +17,11 @@ import psutil
 import pytest
 
 from pipeline_lib.errors import TrialFailure
-from pipeline_lib.models.saved import build_model, load_model, multiply_adds, parameter_count
-from pipeline_lib.models.saved import design as design_of
-from pipeline_lib.training.workers import TrialJob, TrialWorker, _start, warm_up
+from pipeline_lib.families.family import Family
+from pipeline_lib.models.convnet import design, multiply_adds
+from pipeline_lib.models.saved import build_model, load_model, parameter_count
+from pipeline_lib.training.processes import start as start_process
+from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +40,7 @@ def warm():
 
 @pytest.fixture
 def job(tiny_data, tmp_path):
-    return TrialJob(tiny_data, CONVNET, 7, tmp_path / "model")
+    return TrialJob(Family("convnet"), CONVNET, tiny_data, 7, tmp_path / "model")
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_a_worker_climbs_rung_by_rung(job, start):
         rung = worker.receive()
         assert rung.samples == samples
         assert rung.curve[-1].value == rung.value
-    architecture = design_of(CONVNET, (1, 28, 28), 10)
+    architecture = design(CONVNET, (1, 28, 28), 10)
     assert worker.size.multiply_adds == multiply_adds(architecture)
     assert worker.size.parameters == parameter_count(build_model(architecture))
     assert parameter_count(load_model(job.directory)) == worker.size.parameters
@@ -139,9 +141,9 @@ def test_threads_that_start_workers_leave_the_main_module_in_place():
 
     main = sys.modules["__main__"]
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(_start, First())
+        first = threads.submit(start_process, First())
         first.add_done_callback(lambda _: first_ended.set())
-        threads.submit(_start, Second())
+        threads.submit(start_process, Second())
     assert sys.modules["__main__"] is main
 
 

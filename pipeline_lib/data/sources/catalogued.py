@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+from pipeline_lib.data.problem import Problem
 from pipeline_lib.data.source import Progress
 from pipeline_lib.data.sources.catalogue import CATALOGUE, Dataset, find
 from pipeline_lib.data.sources.fetch import fetch
@@ -33,9 +34,9 @@ class Catalogued(Stored):
         check_files(find(name), root)
 
     @staticmethod
-    def train_size(name: str) -> int:
-        """See `source.train_size`."""
-        return find(name).train_size
+    def expected(name: str) -> Problem:
+        """See `source.expected`."""
+        return find(name).problem(digest="")
 
     @classmethod
     def prepare(cls, name: str, home: Home, root: Path | None, progress: Progress) -> Self:

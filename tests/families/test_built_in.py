@@ -1,35 +1,20 @@
+"""The built-in families beyond their contract: what is in the spaces, and what comes first."""
+
 import warnings
 
 import optuna
 import pytest
-import torch
+from family_contract import problem_of, random_trial
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.families.spaces import (
-    BASE_MULTIPLY_ADDS,
-    SPACES,
-    book,
-    default,
-    priors,
-    space_function,
-)
-from pipeline_lib.models.saved import build_model, design, multiply_adds
-from pipeline_lib.training.loop import Training, use_one_thread
+from pipeline_lib.families import book, convnet
+from pipeline_lib.families.convnet import BASE_MULTIPLY_ADDS
+from pipeline_lib.families.family import Family
+from pipeline_lib.training.size import size_of
 
+GREY = problem_of("grey")
 BUDGETS = [1.0, 60.0, 120.0, 280.0, 600.0, 2000.0, 8 * 3600.0]
-
-
-def random_trial(seed):
-    sampler = optuna.samplers.RandomSampler(seed=seed)
-    return optuna.create_study(sampler=sampler).ask()
-
-
-@pytest.fixture(scope="module")
-def training_data(small_data):
-    use_one_thread()
-    return small_data
 
 
 def test_the_chapters_space_exactly():
@@ -49,7 +34,7 @@ def test_the_chapters_space_exactly():
     found = {}
     for seed in range(30):
         trial = random_trial(seed)
-        chosen = book(trial, 2000.0)
+        chosen = book.space(trial, GREY, 2000.0)
         found |= trial.distributions
         layers, connected = chosen["num_conv_layers"], chosen["num_fc_layers"]
         assert sum(name.startswith("conv_depth_") for name in chosen) == layers
@@ -68,28 +53,15 @@ def test_the_chapters_best_configuration_is_in_its_space():
     }  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # FixedTrial warns of what is out of range
-        assert book(FixedTrial(parameters), 2000.0) == parameters | {"batch_size": 32}
-
-
-@pytest.mark.parametrize("budget", BUDGETS)
-def test_priors_are_members_of_their_space_at_every_budget(budget):
-    for name in SPACES:
-        for parameters in priors(name, budget):
-            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-            study.enqueue_trial(parameters)
-            trial = study.ask()
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                SPACES[name](trial, budget)
-            assert trial.params.items() >= parameters.items()
+        assert book.space(FixedTrial(parameters), GREY, 2000.0) == parameters | {"batch_size": 32}
 
 
 @pytest.mark.parametrize(("optimizer", "prefix"), [("adamw", "adamw"), ("sgd", "sgd")])
 def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
-    base = {k: v for k, v in priors("default", 60.0)[0].items() if not k.startswith("adamw")}
+    base = {k: v for k, v in convnet.priors(GREY, 60.0)[0].items() if not k.startswith("adamw")}
     rates = {f"{prefix}_lr": 0.01 if optimizer == "adamw" else 0.1}
     decays = {f"{prefix}_weight_decay": 0.01 if optimizer == "adamw" else 1e-4}
-    chosen = SPACES["default"](FixedTrial(base | rates | decays | {"optimizer": optimizer}), 60.0)
+    chosen = convnet.space(FixedTrial(base | rates | decays | {"optimizer": optimizer}), GREY, 60.0)
     assert chosen["lr"] == rates[f"{prefix}_lr"]
     assert chosen["weight_decay"] == decays[f"{prefix}_weight_decay"]
     assert not any(name.startswith(("adamw_", "sgd_")) for name in chosen)
@@ -100,7 +72,7 @@ def test_each_optimiser_has_learning_rates_of_its_own(optimizer, prefix):
 )
 def test_networks_grow_with_the_budget(budget, times):
     trial = random_trial(0)
-    default(trial, budget)
+    convnet.space(trial, GREY, budget)
     limit = BASE_MULTIPLY_ADDS * times
     assert trial.distributions["multiply_adds"] == FloatDistribution(limit / 2, limit, log=True)
     is_long = limit >= 4e6
@@ -115,59 +87,46 @@ def test_the_same_study_may_be_continued_with_a_longer_budget():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for budget in BUDGETS:
         trial = study.ask()
-        default(trial, budget)
+        convnet.space(trial, GREY, budget)
         study.tell(trial, 0.5)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_rungs_cannot_judge_is_settled_for_long_budgets(seed):
-    chosen = default(random_trial(seed), 2000.0)
+    chosen = convnet.space(random_trial(seed), GREY, 2000.0)
     assert (chosen["augmentation"], chosen["label_smoothing"]) == ("sheared", 0.05)
 
 
 @pytest.mark.parametrize(("stem", "kernel"), [("stride", 5), ("pool", 3)])
 def test_the_kernel_of_the_stem_follows_from_its_kind(stem, kernel):
     """Decision 12."""
-    chosen = default(FixedTrial(priors("default", 60.0)[0] | {"stem": stem}), 60.0)
+    chosen = convnet.space(FixedTrial(convnet.priors(GREY, 60.0)[0] | {"stem": stem}), GREY, 60.0)
     assert (chosen["stem"], chosen["stem_kernel"]) == (stem, kernel)
 
 
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("space", SPACES)
-def test_every_random_configuration_trains(space, seed, training_data):
-    chosen = SPACES[space](random_trial(seed), 60.0 if seed < 6 else 600.0)
-    architecture = design(chosen, (1, 28, 28), 10)
-    training = Training(chosen, architecture, training_data, seed)
-    before = [parameter.clone() for parameter in training.model.parameters()]
-    rung = training.fit(chosen["batch_size"])
-    assert rung.samples == chosen["batch_size"]
-    assert 0 <= rung.value <= 1
-    changed = [
-        not torch.equal(old, new)
-        for old, new in zip(before, training.model.parameters(), strict=True)
-    ]
-    assert any(changed)
-    if space == "default":
-        assert multiply_adds(architecture) <= chosen["multiply_adds"]
-
-
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
-@pytest.mark.parametrize("space", SPACES)
-def test_every_random_configuration_builds_for_every_shape_of_the_catalogue(space, shape):
-    for seed in range(8):
-        chosen = SPACES[space](random_trial(seed), 60.0)
-        model = build_model(design(chosen, shape, 10)).eval()
-        assert model(torch.zeros(1, *shape)).shape == (1, 10)
-
-
-def test_an_unknown_space_is_refused():
-    with pytest.raises(ConfigurationError, match=r"space: .*'chapter'.*default, book"):
-        space_function("chapter")
-
-
 def test_long_budgets_begin_with_a_deep_network_and_leave_nothing_of_a_prior_to_chance():
-    first, *others = priors("default", 2000.0)
+    first, *others = convnet.priors(GREY, 2000.0)
     assert first["double"]
     assert not any(prior["double"] for prior in others)
     for prior in (first, *others):
-        default(FixedTrial(prior), 2000.0)  # it raises where a parameter is missing
+        convnet.space(FixedTrial(prior), GREY, 2000.0)  # it raises where a parameter is missing
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_convnet_keeps_to_the_size_that_it_was_asked_for(seed):
+    family = Family("convnet")
+    chosen = family.space(random_trial(seed), GREY, 60.0 if seed < 6 else 600.0)
+    size = size_of(family.build(chosen, GREY), GREY.inputs)
+    assert size.multiply_adds <= chosen["multiply_adds"]
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_priors_are_members_of_their_space_at_every_budget(budget):
+    for parameters in convnet.priors(GREY, budget):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        study.enqueue_trial(parameters)
+        trial = study.ask()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            convnet.space(trial, GREY, budget)
+        assert trial.params.items() >= parameters.items()
