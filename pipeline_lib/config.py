@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -20,38 +19,34 @@ from pydantic import (
 )
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
 from pipeline_lib.metrics import ACCURACY, METRICS
-from pipeline_lib.names import DATASETS, ENGINES, FAMILIES, PRUNERS, SAMPLERS, load
+from pipeline_lib.names import DATASETS, ENGINES, PRUNERS, SAMPLERS, load
 from pipeline_lib.notification import resolve
-from pipeline_lib.options import AFTER, DATA, SEARCH, Option, choice, explain, plain_name
+from pipeline_lib.options import (
+    AFTER,
+    DATA,
+    SEARCH,
+    Option,
+    choice,
+    explain,
+    family_names,
+    offered,
+    plain_name,
+    spaces,
+)
 from pipeline_lib.own_code import Own
 from pipeline_lib.settings import Values, normalised, parsed, renamed
 
 Promote = Literal["significant", "better", "never"]
 Test = Literal["promotion", "always", "never"]
+USUAL = ("convnet",)
+"""The families that are searched where none is named."""
 ALL = "all"
 """Stands, among the engines, for those that search by default."""
 
+_FAMILY = Option("Search", metavar="NAME|FILE.py", repeats=True)
 _LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
-
-
-def _spaces() -> list[str]:
-    """The search spaces of every engine, each once."""
-    return [*dict.fromkeys(space for name in ENGINES for space in load(ENGINES[name]).spaces)]
-
-
-def _offered(names: Callable[[], Iterable[str]]) -> Callable[[dict[str, Any]], None]:
-    """The values that a field's form, help and completion offer, asked for when one is made.
-
-    What a name stands for is imported only then, and a line that a table gains is among them.
-    """
-
-    def offer(schema: dict[str, Any]) -> None:
-        schema["enum"] = list(names())
-
-    return offer
 
 
 class RunConfig(BaseModel):
@@ -62,7 +57,7 @@ class RunConfig(BaseModel):
     dataset: str = Field(
         "mnist",
         description="Name of a data set in the catalogue.",
-        json_schema_extra=_offered(lambda: load(DATASETS).CATALOGUE),
+        json_schema_extra=offered(lambda: load(DATASETS).CATALOGUE),
     )
     data_root: Annotated[str | None, Option("Data", ("data-root", "data"), "DIR")] = Field(
         None,
@@ -85,7 +80,7 @@ class RunConfig(BaseModel):
     engine: Annotated[str, SEARCH] = Field(
         "all",
         description="Engine that searches; 'all' runs those that search by default, side by side.",
-        json_schema_extra=_offered(lambda: [ALL, *ENGINES]),
+        json_schema_extra=offered(lambda: [ALL, *ENGINES]),
     )
     budget_seconds: Annotated[
         float, Field(gt=0, le=30 * 86400), Option("Search", ("budget",), "90s|10m|2h")
@@ -97,27 +92,25 @@ class RunConfig(BaseModel):
         None, description="Maximum number of trials; by default the budget is the only limit."
     )
     sampler: Annotated[str, SEARCH] = Field(
-        "tpe", description="Optuna's sampler.", json_schema_extra=_offered(lambda: SAMPLERS)
+        "tpe", description="Optuna's sampler.", json_schema_extra=offered(lambda: SAMPLERS)
     )
     pruner: Annotated[str, SEARCH] = Field(
         "rungs",
         description="Optuna's pruner: 'rungs' lets the best third of the trials at a rung climb "
         "to the next, 'median' the better half, 'none' all of them.",
-        json_schema_extra=_offered(lambda: PRUNERS),
+        json_schema_extra=offered(lambda: PRUNERS),
     )
     space: Annotated[str, SEARCH] = Field(
         "default",
         description="Search space: 'default', or 'book' for the chapter's; "
         "tiny_cs and full are Auto-PyTorch's alone.",
-        json_schema_extra=_offered(_spaces),
+        json_schema_extra=offered(spaces),
     )
-    family: Annotated[tuple[str, ...], Option("Search", metavar="NAME|FILE.py", repeats=True)] = (
-        Field(
-            ("convnet",),
-            min_length=1,
-            description="Kinds of network that Optuna searches: convnet, book, or Python files of "
-            "your own (docs/extend.md); several share the workers.",
-        )
+    family: Annotated[tuple[str, ...], BeforeValidator(family_names), _FAMILY] = Field(
+        USUAL,
+        min_length=1,
+        description="Kinds of network that Optuna searches: convnet, book, or a Python file of "
+        "your own; several share the workers.",
     )
     set: Annotated[tuple[str, ...], Option("Search", metavar="NAME=VALUE", repeats=True)] = Field(
         (),
@@ -253,11 +246,6 @@ class RunConfig(BaseModel):
     def _space_of_every_engine(self) -> RunConfig:
         for engine in self.engines:
             choice("space", self.space, load(ENGINES[engine]).spaces, whose=f" to {engine}")
-        usual = self.family == RunConfig.model_fields["family"].default
-        if not usual and not any(load(ENGINES[engine]).has_families for engine in self.engines):
-            problem = f"is nothing that {self.engine} searches"
-            remedy = "choose engine all or optuna, or leave it out"
-            raise ConfigurationError("family", problem, value=self.family, remedy=remedy)
         return self
 
     @field_validator("name")
@@ -273,22 +261,6 @@ class RunConfig(BaseModel):
         if isinstance(names, list | tuple):
             return tuple(plain_name(str(name).strip(), "warm_start") for name in names)
         return names
-
-    @field_validator("family", mode="before")
-    @classmethod
-    def _families(cls, value: Any) -> Any:
-        """A text holds several with commas between; files are found from any directory."""
-        texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list | tuple):
-            return texts
-        given = [each.strip() for text in texts for each in str(text).split(",")]
-        families = tuple(map(_family, given))
-        called = [Path(each).name.split("#")[0] for each in families]
-        for name in called:
-            if called.count(name) > 1:
-                remedy = "give each file of a run a name of its own"
-                raise ConfigurationError("family", "is given twice", value=name, remedy=remedy)
-        return families
 
     @field_validator("notify")
     @classmethod
@@ -306,8 +278,7 @@ class RunConfig(BaseModel):
     @property
     def families(self) -> tuple[str, ...]:
         """The families that Optuna searches; `book` may be named as a space, too."""
-        is_usual = self.family == RunConfig.model_fields["family"].default
-        return ("book",) if self.space == "book" and is_usual else self.family
+        return ("book",) if self.space == "book" and self.family == USUAL else self.family
 
     @property
     def rung_seconds(self) -> float:
@@ -325,11 +296,3 @@ class RunConfig(BaseModel):
     def settings(self) -> dict[str, Values]:
         """What `set` says: by hyperparameter its fixed value, or a tuple of bounds or choices."""
         return parsed(self.set)
-
-
-def _family(text: str) -> str:
-    """The name of a family, or the absolute path of a file, with the digest behind it if given."""
-    file = re.fullmatch(r"(.+\.py)(#[0-9a-f]{64})?", text)
-    if file:
-        return f"{user_path('family', file[1])}{file[2] or ''}"
-    return choice("family", text, (*FAMILIES, "FILE.py"))

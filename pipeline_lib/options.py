@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.home import user_path
+from pipeline_lib.names import ENGINES, FAMILIES, load
 
 if TYPE_CHECKING:  # Auto-PyTorch's environment has none
     from pydantic import ValidationError
@@ -47,6 +50,33 @@ def plain_name(value: str, field: str = "name") -> str:
         remedy = "use letters, digits, '.', '_' and '-', at most 100, first a letter or digit"
         raise ConfigurationError(field, "is not a plain name", value=value, remedy=remedy)
     return value
+
+
+def family_names(given: Any) -> Any:
+    """Families by name, and files by their whole paths, which lead there from every directory.
+
+    A file's digest may stand behind it, after `#`. What is no text or list is returned as it is.
+
+    Raises:
+        ConfigurationError: One is unknown, or two have one name.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple):
+        return given
+    families = [_family(each.strip()) for text in texts for each in str(text).split(",")]
+    names = [Path(each.partition("#")[0]).name for each in families]
+    for name in names:
+        if names.count(name) > 1:
+            remedy = "give each file of a run a name of its own"
+            raise ConfigurationError("family", "is given twice", value=name, remedy=remedy)
+    return tuple(families)
+
+
+def _family(text: str) -> str:
+    file = re.fullmatch(r"(.+\.py)(#[0-9a-f]{64})?", text)
+    if file is None:
+        return choice("family", text, (*FAMILIES, "FILE.py"))
+    return f"{user_path('family', file[1])}{file[2] or ''}"
 
 
 def choice(field: str, value: str, known: Any, whose: str = "") -> str:
@@ -110,3 +140,20 @@ def _unknown_field(field: str, fields: Mapping[str, FieldInfo]) -> Configuration
     except ConfigurationError as unknown:
         return unknown
     return ConfigurationError(field, "is given twice")
+
+
+def offered(names: Callable[[], Iterable[str]]) -> Callable[[dict[str, Any]], None]:
+    """The values that a field's form, help and completion offer, asked for when one is made.
+
+    What a name stands for is imported only then, and a line that a table gains is among them.
+    """
+
+    def offer(schema: dict[str, Any]) -> None:
+        schema["enum"] = list(names())
+
+    return offer
+
+
+def spaces() -> list[str]:
+    """The search spaces of every engine, each once."""
+    return [*dict.fromkeys(space for name in ENGINES for space in load(ENGINES[name]).spaces)]

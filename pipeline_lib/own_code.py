@@ -10,11 +10,80 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.abc import SourceLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import user_path
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A Python file of the user's as it was when it was named, and what errors call it."""
+
+    path: Path
+    digest: str  # SHA-256
+    title: str
+
+    def source(self) -> bytes:
+        """What it holds.
+
+        Raises:
+            ConfigurationError: It cannot be read, or was changed since.
+        """
+        try:
+            source = self.path.read_bytes()
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
+            raise ConfigurationError(self.title, problem, value=str(self.path)) from error
+        if hashlib.sha256(source).hexdigest() != self.digest:
+            problem = f"has changed: its SHA-256 is no longer {self.digest[:12]}…"
+            remedy = "put it back, or start a run of another --name"
+            raise ConfigurationError(self.title, problem, value=str(self.path), remedy=remedy)
+        return source
+
+    def module(self) -> ModuleType:
+        """The module, after the file was run once in this process; what it raises is its own."""
+        return _module(self)
+
+    def line(self, error: BaseException) -> int | None:
+        """The last line of the file that led to an error; None if none did."""
+        if isinstance(error, SyntaxError) and error.filename == self.title:
+            return error.lineno or 1
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == self.title]
+        return next((line for line in reversed(lines) if line), None)
+
+
+class _Verified(SourceLoader):
+    """Runs a file whose digest was checked, under the name that errors give it."""
+
+    def __init__(self, file: OwnFile) -> None:
+        self._file = file
+
+    def get_filename(self, _name: str) -> str:
+        return self._file.title
+
+    def get_data(self, _path: str | bytes) -> bytes:
+        return self._file.source()
+
+
+@cache
+def _module(file: OwnFile) -> ModuleType:
+    name = f"automl_own_{file.digest}"
+    spec = importlib.util.spec_from_loader(name, loader := _Verified(file))
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses of the file look for it
+    try:
+        loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 @dataclass(frozen=True)
@@ -78,19 +147,8 @@ class Own:
         Raises:
             ConfigurationError: The file cannot be read or raises; says in which line.
         """
-        module_name = f"automl_own_{self.digest}"
-        if module_name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(module_name, self.path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[module_name] = module  # dataclasses of the file look for it
-            try:
-                with self.explained():
-                    spec.loader.exec_module(module)
-            except ConfigurationError:
-                del sys.modules[module_name]
-                raise
-        return getattr(sys.modules[module_name], self.name)
+        with self.explained():
+            return getattr(self._file.module(), self.name)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -105,16 +163,13 @@ class Own:
             raise
         except (Exception, SystemExit) as error:
             kind, said = type(error).__name__, str(error).splitlines()[:1]
-            problem = f"{self.path}, line {self._line(error)}: {': '.join([kind, *said])}"
+            line = self._file.line(error) or self.line
+            problem = f"{self.path}, line {line}: {': '.join([kind, *said])}"
             raise ConfigurationError(self.field, problem) from error
 
-    def _line(self, error: BaseException) -> int:
-        """The last line of the file that led to an error; where it begins, if none did."""
-        if isinstance(error, SyntaxError) and error.filename == str(self.path):
-            return error.lineno or 1
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
-        return next((line for line in reversed(lines) if line), self.line)
+    @property
+    def _file(self) -> OwnFile:
+        return OwnFile(self.path, self.digest, str(self.path))
 
     @property
     def line(self) -> int:

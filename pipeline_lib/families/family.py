@@ -33,15 +33,10 @@ What a training needs and the module leaves out is suggested too: `batch_size`, 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.abc import SourceLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +46,7 @@ from pipeline_lib.errors import FamilyError
 from pipeline_lib.families.suggestions import Suggestions, from_configuration, from_trial
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
+from pipeline_lib.own_code import OwnFile
 from pipeline_lib.training.schedule import one_cycle
 from pipeline_lib.trial import Configuration
 
@@ -68,10 +64,7 @@ _LR, _WEIGHT_DECAY = (1e-4, 3e-2), (1e-4, 1e-1)
 
 @dataclass(frozen=True)
 class Family:
-    """A family by name, small enough to be sent to other processes; its module is loaded there.
-
-    A user's file is read once a process, and only while its digest is the one it was named with.
-    """
+    """A family by name, small enough to be sent to other processes; its module is loaded there."""
 
     name: str  # of `names.FAMILIES`, or of the file
     file: Path | None = None
@@ -103,45 +96,34 @@ class Family:
 
     def kept(self, home: Home) -> Family:
         """The same family, its file copied into the home: models of it are loaded from there."""
-        if self.file is None:
+        if self._own is None:
             return self
         copy = home.family(self.sha256)
         if copy != self.file:
-            write_whole(copy, self._source())
+            write_whole(copy, self._own.source())
         return replace(self, file=copy)
 
     def as_json(self) -> dict[str, str]:
         """Name, and of a user's file digest and source, as the study holds them.
 
         Raises:
-            FamilyError: The file is gone or was changed.
+            ConfigurationError: The file is gone or was changed.
         """
-        if self.file is None:
+        if self._own is None:
             return {"name": self.name}
-        return {"name": self.name, "sha256": self.sha256, "source": self._source().decode()}
+        return {"name": self.name, "sha256": self.sha256, "source": self._own.source().decode()}
 
-    def _source(self) -> bytes:
-        """What the file holds.
-
-        Raises:
-            FamilyError: It is gone, or was changed since it was named.
-        """
-        assert self.file is not None
-        try:
-            source = self.file.read_bytes()
-        except OSError as error:
-            problem = f"cannot be read ({error.strerror})"
-            raise FamilyError(self.name, problem, value=str(self.file)) from error
-        if hashlib.sha256(source).hexdigest() != self.sha256:
-            remedy = "put it back, or start a run of another --name"
-            problem = f"has changed: its SHA-256 is no longer {self.sha256[:12]}…"
-            raise FamilyError(self.name, problem, value=str(self.file), remedy=remedy)
-        return source
+    @property
+    def _own(self) -> OwnFile | None:
+        return None if self.file is None else OwnFile(self.file, self.sha256, self.name)
 
     @property
     def module(self) -> ModuleType:
         """The module, loaded once a process."""
-        return _module(self)
+        if self._own is not None:
+            return self._own.module()
+        built_in: ModuleType = names.load(names.FAMILIES[self.name])
+        return built_in
 
     def _hook(self, name: str, default: Any = None) -> Any:
         return getattr(self.module, name, default)
@@ -291,13 +273,8 @@ class Family:
 
     def place(self, error: BaseException) -> str:
         """The line of the family's file in which an error began, `mine.py:12`, or ""."""
-        if self.file is None:
-            return ""
-        if isinstance(error, SyntaxError) and error.filename == self.name:
-            return f"{self.name}:{error.lineno}"
-        frames = walk_tb(error.__traceback__)
-        lines = [line for frame, line in frames if frame.f_code.co_filename == self.name]
-        return f"{self.name}:{lines[-1]}" if lines else ""
+        line = self._own.line(error) if self._own else None
+        return f"{self.name}:{line}" if line else ""
 
 
 def named(name: str, families: Sequence[Family]) -> Family:
@@ -315,30 +292,3 @@ def _with_shapes(network: nn.Module, problem: Problem) -> nn.Module:
             network.eval()(torch.zeros(1, *problem.inputs.shape, dtype=torch.uint8))
         network.train()
     return network
-
-
-class _Verified(SourceLoader):
-    """Loads a file whose digest was checked; tracebacks call it by the name that the user gave."""
-
-    def __init__(self, family: Family) -> None:
-        self._family = family
-
-    def get_filename(self, fullname: str) -> str:
-        return self._family.name
-
-    def get_data(self, path: str | bytes) -> bytes:
-        return self._family._source()
-
-
-@cache
-def _module(family: Family) -> ModuleType:
-    if family.file is None:
-        module: ModuleType = names.load(names.FAMILIES[family.name])
-        return module
-    name = f"automl_family_{family.sha256[:16]}"
-    spec = spec_from_loader(name, _Verified(family))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)  # dataclasses look for their module there
-    spec.loader.exec_module(module)
-    return module

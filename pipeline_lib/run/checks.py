@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline_lib import metrics
-from pipeline_lib.config import RunConfig
+from pipeline_lib.config import USUAL, RunConfig
 from pipeline_lib.data import source
 from pipeline_lib.data.sources import catalogue
 from pipeline_lib.errors import ConfigurationError
@@ -30,6 +30,9 @@ def check(config: RunConfig, home: Home) -> None:
     _check_budget(config)
     metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
     engines = engines_of(config, home)
+    if config.family != USUAL and not any(engine.has_families for engine in engines):
+        problem, remedy = f"is nothing that {config.engine} searches", "choose engine optuna"
+        raise ConfigurationError("family", problem, value=config.family[0], remedy=remedy)
     check_settings(config, engines)
     for engine in engines:
         engine.check_code()

@@ -16,7 +16,7 @@ from family_contract import problem_of, random_trial
 from pipeline_lib.errors import ConfigurationError, FamilyError, ModelError
 from pipeline_lib.families.asking import asking
 from pipeline_lib.families.family import Family
-from pipeline_lib.families.space import Space, check_families
+from pipeline_lib.families.space import Space, open_spaces
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import load_model, save_model
 
@@ -30,6 +30,11 @@ def written(tmp_path: Path, source: str, name: str = "mine.py") -> Family:
     path = tmp_path / name
     path.write_text(BEGIN + textwrap.dedent(source), encoding="utf-8")
     return Family.find(str(path))
+
+
+def try_out(family: Family, **settings) -> None:
+    with open_spaces([family], GREY, 60.0, settings) as (space,):
+        space.try_out()
 
 
 BAD = {
@@ -89,7 +94,7 @@ def test_a_mistake_is_one_line_with_its_place_and_cause(mistake, tmp_path, capfd
     source, place, cause = BAD[mistake]
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(FamilyError, match=cause) as caught:
-        check_families([written(tmp_path, source)], GREY, 60.0, {})
+        try_out(written(tmp_path, source))
     assert caught.value.where == place
     assert "\n" not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
@@ -101,7 +106,7 @@ def test_a_mistake_is_one_line_with_its_place_and_cause(mistake, tmp_path, capfd
 @pytest.mark.parametrize("name", ["chapter.py", "mlp.py"])
 def test_a_file_that_is_asked_through_its_process_proposes_what_it_would_here(name):
     family = Family.find(str(HERE / name))
-    check_families([family], GREY, 60.0, {})
+    try_out(family)
     with asking(family) as asked:
         assert asked.variants == family.variants
         assert asked.priors(GREY, 60.0) == family.priors(GREY, 60.0)
@@ -115,12 +120,14 @@ def test_the_process_that_searches_imports_no_torch():
         import sys
         from pipeline_lib.data.problem import Classes, Image, Problem
         from pipeline_lib.families.family import Family
-        from pipeline_lib.families.space import check_families
+        from pipeline_lib.families.space import open_spaces
         if __name__ == "__main__":
             classes = Classes(tuple("abcdefghij"))
             problem = Problem("x", "x", Image(1, 28, 28), classes, 100, 10, "y")
             families = list(map(Family.find, ("convnet", "book", {str(HERE / "chapter.py")!r})))
-            check_families(families, problem, 60.0, {{}})
+            with open_spaces(families, problem, 60.0, {{}}) as spaces:
+                for space in spaces:
+                    space.try_out()
             print(sorted({{"torch", "optuna"}} & sys.modules.keys()))
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
@@ -209,7 +216,7 @@ def test_priors_keep_to_the_settings():
 )
 def test_a_setting_that_cannot_be_is_refused_before_the_search(settings, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
-        check_families([Family.find(str(HERE / "mlp.py"))], GREY, 60.0, settings)
+        try_out(Family.find(str(HERE / "mlp.py")), **settings)
     assert caught.value.where == "set"
 
 
