@@ -13,7 +13,8 @@ import torch
 from benchmarks.chapter_loop import ChapterTraining, Images, chapter_images, first
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
-from pipeline_lib.families.spaces import book
+from pipeline_lib.data.source import expected
+from pipeline_lib.families import book
 
 _EPOCHS = 2
 _TIMEOUT_SECONDS = 2000
@@ -53,7 +54,8 @@ def measure(bench: Bench, size: Size) -> Result:
 
 def _objective(trial: optuna.Trial, train: Images, test: Images, size: Size) -> float:
     """As in the chapter: accuracy on the test set, which also decides on pruning."""
-    training = ChapterTraining(book(trial, 0.0), train, test, _SEED + trial.number)
+    configuration = book.space(trial, expected("mnist"), 0.0)
+    training = ChapterTraining(configuration, train, test, _SEED + trial.number)
     accuracy = 0.0
     epochs: list[dict[str, float]] = []
     for epoch in range(1, _EPOCHS + 1):

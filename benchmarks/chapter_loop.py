@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, Subset
 
-from pipeline_lib.models.saved import build_model, design
-from pipeline_lib.training.loop import make_optimizer
+from pipeline_lib.models.book import BookNet, design
+from pipeline_lib.training.optimizers import make_optimizer
 from pipeline_lib.trial import Configuration
 
 BATCH = 32
@@ -47,7 +47,7 @@ class ChapterTraining:
     def __init__(self, configuration: Configuration, train: Images, test: Images, seed: int):
         torch.manual_seed(seed)
         # The layers alone: the loader has normalised.
-        self.network: nn.Module = build_model(design(configuration, (1, 28, 28), 10)).layers
+        self.network: nn.Module = BookNet(design(configuration, (1, 28, 28), 10)).layers
         self.optimizer = make_optimizer(self.network, configuration)
         self.train, self.test = train, test
 

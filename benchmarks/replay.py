@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from pipeline_lib.data.source import expected
 from pipeline_lib.data.splits import Split
-from pipeline_lib.families.spaces import space_function
+from pipeline_lib.families.family import Family
 from pipeline_lib.search.engine import trial_seed
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Configuration, Rung
+
+_FAMILY = Family("convnet")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def replay(split: Split, climbs: Sequence[Climb], workers: int) -> Replayed:
                 while waiting and len(running) < workers:
                     number, climb = waiting.pop(0)
                     directory = Path(root) / str(number)
-                    job = TrialJob(split, climb.configuration, climb.seed, directory)
+                    job = TrialJob(_FAMILY, climb.configuration, split, climb.seed, directory)
                     worker = TrialWorker(job)
                     running[worker] = list(climb.samples)
                     worker.request(running[worker].pop(0), climb.seconds)
@@ -84,9 +87,9 @@ def random_configurations(count: int, seed: int, budget_seconds: float = 60.0) -
     """Drawn from the default space, without fidelities yet."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    suggest = space_function("default")
+    problem = expected("mnist")
     return [
-        Climb(suggest(study.ask(), budget_seconds), (), trial_seed(seed, number))
+        Climb(_FAMILY.space(study.ask(), problem, budget_seconds), (), trial_seed(seed, number))
         for number in range(count)
     ]
 

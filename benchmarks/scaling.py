@@ -20,8 +20,9 @@ from pipeline_lib.data.problem import Image
 from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.data.splits import Split
 from pipeline_lib.data.store import write
-from pipeline_lib.models.saved import design, multiply_adds
+from pipeline_lib.families.family import Family
 from pipeline_lib.training.loop import Training, use_one_thread
+from pipeline_lib.training.size import size_of
 from pipeline_lib.trial import Configuration
 
 _CONFIGURATION: Configuration = {
@@ -101,9 +102,8 @@ def _one_pass(split: Split, make: Arrays) -> dict[str, float]:
 
 def _train(split: Split) -> dict[str, float]:
     use_one_thread()
-    problem, images = split.problem, all_inputs(split.examples)
-    architecture = design(_CONFIGURATION, problem.inputs.shape, len(problem.target))
-    training = Training(_CONFIGURATION, architecture, split, seed=0)
+    images = all_inputs(split.examples)
+    training = Training(Family("convnet"), _CONFIGURATION, split, seed=0)
     before = peak_memory()
     samples = len(split.train)
     rung = training.fit(samples)
@@ -113,7 +113,7 @@ def _train(split: Split) -> dict[str, float]:
         "microseconds_per_sample": 1e6 * rung.seconds / samples,
         "memory_mib": peak_memory() - before,  # of it, what was read of the images is shared
         "images_mib": images.nbytes / 2**20,
-        "multiply_adds": multiply_adds(architecture),
+        "multiply_adds": size_of(training.model, split.problem.inputs).multiply_adds,
     }
 
 

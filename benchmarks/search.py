@@ -17,9 +17,8 @@ import numpy as np
 from benchmarks.replay import spread
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
-from pipeline_lib.families.spaces import priors
+from pipeline_lib.families import convnet
 from pipeline_lib.search import driver as optuna_engine
-from pipeline_lib.search import study as optuna_storage
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.search.fidelity import BASE_SAMPLES, REDUCTION, Ladder
 from pipeline_lib.search.optuna import OptunaEngine
@@ -103,10 +102,10 @@ def _as(strategy: Strategy, size: Size) -> Iterator[None]:
     """Have the engine search in one of these ways, without finals."""
     rungs = tuple(size.base_samples * REDUCTION**step for step in range(3))
     ladder = Ladder(rungs if strategy.has_rungs else rungs[-1:], REDUCTION, has_finals=False)
-    known = priors if strategy.has_priors else lambda *_: []
+    known = convnet.priors if strategy.has_priors else lambda *_: []
     with (
         mock.patch.object(optuna_engine.Ladder, "of", lambda *_: ladder),
-        mock.patch.object(optuna_storage, "priors", known),
+        mock.patch.object(convnet, "priors", known),
     ):
         yield
 
