@@ -18,11 +18,11 @@ from benchmarks.long_study import long_study
 from benchmarks.replay import Climb, Replayed, replay
 from benchmarks.results import Bench, Result, Table
 from pipeline_lib.cores import available_cores
+from pipeline_lib.families.convnet import FIRST_RUNG
 from pipeline_lib.home import Home
 from pipeline_lib.models.convnet import design
 from pipeline_lib.models.saved import build_model, save_model
 from pipeline_lib.search.engine import trial_seed
-from pipeline_lib.search.fidelity import BASE_SAMPLES
 from pipeline_lib.tracking import Recorder
 from pipeline_lib.trial import Rung, Trial
 
@@ -33,7 +33,7 @@ class Size:
 
     trials: int
     parts: int
-    base_samples: int = BASE_SAMPLES
+    base_samples: int = FIRST_RUNG
     budget: float = 60.0
 
 

@@ -20,7 +20,7 @@ from pipeline_lib.cores import available_cores
 from pipeline_lib.families import convnet
 from pipeline_lib.search import driver as optuna_engine
 from pipeline_lib.search.engine import SearchRequest
-from pipeline_lib.search.fidelity import BASE_SAMPLES, REDUCTION, Ladder
+from pipeline_lib.search.fidelity import REDUCTION, Ladder
 from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.trial import Trial
 
@@ -52,7 +52,7 @@ class Size:
 
     seeds: int
     seconds: float
-    base_samples: int = BASE_SAMPLES
+    base_samples: int = convnet.FIRST_RUNG
 
 
 FULL = Size(seeds=3, seconds=60.0)
@@ -104,7 +104,7 @@ def _as(strategy: Strategy, size: Size) -> Iterator[None]:
     ladder = Ladder(rungs if strategy.has_rungs else rungs[-1:], REDUCTION, has_finals=False)
     known = convnet.priors if strategy.has_priors else lambda *_: []
     with (
-        mock.patch.object(optuna_engine.Ladder, "of", lambda *_: ladder),
+        mock.patch.object(optuna_engine, "ladder_of", lambda _part: ladder),
         mock.patch.object(convnet, "priors", known),
     ):
         yield

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import BaseTrial
 
+_ABOUT = ("variants", "passes", "first_rung")
 _SCALARS = (int, float, str, bool, type(None))
 
 
@@ -39,6 +40,10 @@ class Asked(Protocol):
     @property
     def passes(self) -> tuple[int, ...]:
         """See `Family.passes`."""
+
+    @property
+    def first_rung(self) -> int:
+        """See `Family.first_rung`."""
 
     def priors(self, problem: Problem, budget: float) -> list[dict[str, Any]]:
         """See `Family.priors`."""
@@ -67,6 +72,7 @@ def _through_a_process(family: Family) -> Iterator[_Remote]:
     try:
         about = remote.ask("about")
         remote.variants, remote.passes = about["variants"], tuple(about["passes"])
+        remote.first_rung = about["first_rung"]
         yield remote
     finally:
         remote.close()
@@ -77,6 +83,7 @@ class _Remote:
 
     variants: str
     passes: tuple[int, ...]
+    first_rung: int
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -170,7 +177,7 @@ def _say(connection: Connection, family: Family, asked: dict[str, Any]) -> dict[
 def _found(connection: Connection, family: Family, question: str, **arguments: Any) -> Any:
     if question == "about":
         family.check_form()
-        return {"variants": family.variants, "passes": family.passes}
+        return {name: getattr(family, name) for name in _ABOUT}
     problem = Problem.from_json(arguments["problem"])
     if question == "priors":
         return family.priors(problem, arguments["budget"])

@@ -20,6 +20,9 @@ RAW_PIXELS = True
 VARIANTS = "upright"
 """Networks that straighten images first make other errors than those that do not."""
 
+FIRST_RUNG = 10_000
+"""On MNIST, ranks after so many samples agree with those after 25 s (Spearman 0.88)."""
+
 BASE_MULTIPLY_ADDS = 1.6e6
 """What a network may cost in a run of up to `BASE_SECONDS`; beyond that the limit grows along."""
 BASE_SECONDS = 150.0

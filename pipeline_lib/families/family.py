@@ -15,6 +15,7 @@ and, where they are there:
                                         of its values, since such networks make other errors
     PASSES = (1, 2)                     rungs in passes over the training part, the search's own
                                         otherwise; then there are no final trainings
+    FIRST_RUNG = 10_000                 samples that the first rung needs, where that is known
     RAW_PIXELS = True                   the network takes raw pixels, 0…255; otherwise a first layer
                                         normalises them, fitted on training images
     architecture(configuration, problem)    JSON of a kind that `names.KINDS` builds again, so that
@@ -132,6 +133,11 @@ class Family:
     def variants(self) -> str:
         """Name of a boolean hyperparameter whose both values finalists are trained with, or ""."""
         return str(self._hook("VARIANTS", ""))
+
+    @property
+    def first_rung(self) -> int:
+        """Samples that the first rung needs at least, where that is known; else 0."""
+        return int(self._hook("FIRST_RUNG", 0))
 
     @property
     def passes(self) -> tuple[int, ...]:

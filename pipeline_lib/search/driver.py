@@ -17,7 +17,7 @@ from pipeline_lib.families.space import Space
 from pipeline_lib.names import PRUNERS, SAMPLERS, load
 from pipeline_lib.search.contenders import Contender, Contenders
 from pipeline_lib.search.engine import Listener, SearchRequest, trial_seed
-from pipeline_lib.search.fidelity import Final, Ladder
+from pipeline_lib.search.fidelity import Final
 from pipeline_lib.search.finalists import Finalist
 from pipeline_lib.search.records import (
     INTERRUPTED,
@@ -27,6 +27,7 @@ from pipeline_lib.search.records import (
     read_trials,
     record_of,
 )
+from pipeline_lib.search.rungs import ladder_of
 from pipeline_lib.search.study import Part, first_in_line, open_study, origin_of
 from pipeline_lib.training.workers import WORKER, TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import (
@@ -92,9 +93,7 @@ class Search:
 
     def _contender(self, index: int, space: Space) -> Contender:
         request, part = self.request, Part(self.request, index, space)
-        ladder = Ladder.of(
-            request.budget_seconds, self.train_size, space.asked.passes, request.first_rung
-        )
+        ladder = ladder_of(part)
         seed = trial_seed(request.seed, 2**32 + index) if index else request.seed
         sampler, pruner = load(SAMPLERS[self.sampler])(seed), load(PRUNERS[self.pruner])(ladder)
         study = open_study(part, ladder, sampler, pruner)

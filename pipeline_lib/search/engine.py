@@ -173,7 +173,7 @@ class Engine(Protocol):
 
     @staticmethod
     def counted_finals(config: RunConfig, train_size: int) -> tuple[int, ...]:
-        """Samples of each final after a search that ends by its count of trials, one worker."""
+        """Samples that the final after a counted search of one worker may have; none: no final."""
         return ()
 
     def availability(self) -> tuple[bool, str]:

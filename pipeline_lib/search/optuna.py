@@ -15,13 +15,14 @@ from pipeline_lib.families.space import Space, open_spaces
 from pipeline_lib.names import FAMILIES
 from pipeline_lib.options import choice
 from pipeline_lib.search.engine import Engine, Listener, SearchRequest
-from pipeline_lib.search.fidelity import BASE_SAMPLES, REDUCTION, Ladder
+from pipeline_lib.search.fidelity import REDUCTION, Ladder
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
     from pipeline_lib.config import RunConfig
     from pipeline_lib.home import Home
 
+_LEAST_SAMPLES = 10_000  # that say something of a network
 _START_SECONDS = 1.0  # until a first training
 _SECONDS_PER_SAMPLE = 1.2e-4  # of a network of the default space, on one core, about
 
@@ -45,8 +46,9 @@ class OptunaEngine(Engine):
 
     @staticmethod
     def least_seconds(config: RunConfig, train_size: int) -> float:
-        """What it takes to begin, and to climb the lowest rung."""
-        return _START_SECONDS + (config.first_rung or BASE_SAMPLES) * _SECONDS_PER_SAMPLE
+        """What it takes to begin, and to train one network a little."""
+        samples = config.first_rung or min(_LEAST_SAMPLES, train_size)
+        return _START_SECONDS + samples * _SECONDS_PER_SAMPLE
 
     @staticmethod
     def preload() -> None:
@@ -56,12 +58,15 @@ class OptunaEngine(Engine):
     @staticmethod
     def counted_finals(config: RunConfig, train_size: int) -> tuple[int, ...]:
         """See `Engine.counted_finals`; files are taken to have no rungs of their own."""
-        own = [Family(name).passes if name in FAMILIES else () for name in config.families]
-        if all(own):
-            return ()
-        return (
-            REDUCTION * Ladder.of(config.budget_seconds, train_size, (), config.first_rung).top,
+        known = [Family(name) if name in FAMILIES else None for name in config.families]
+        ladders = (
+            Ladder.counted(
+                config.budget_seconds, train_size, each.first_rung if each else 0, config.first_rung
+            )
+            for each in known
+            if each is None or not each.passes
         )
+        return tuple(REDUCTION * ladder.top for ladder in ladders)
 
     def describe(self, space: str, budget_seconds: float) -> list[dict[str, Any]]:
         """See `Engine.describe`; of several families, one after the other."""

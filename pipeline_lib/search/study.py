@@ -34,6 +34,8 @@ from pipeline_lib.trial import Trial
 
 _RETRY = "retry_of"
 _PRIOR = "prior"
+RUNGS = "rungs"
+"""User attribute of a study: its ladder, chosen once."""
 
 Queued = tuple[dict[str, Any], dict[str, int | str]]
 """Parameters to try, and the user attributes that say why."""
@@ -93,6 +95,7 @@ def open_study(
     if IDENTITY not in study.user_attrs:
         study.set_user_attr(IDENTITY, request.identity)
         study.set_user_attr("family", part.family.as_json())
+        study.set_user_attr(RUNGS, ladder.as_json())
     check_identity(request, study.user_attrs[IDENTITY])
     _check_distributions(study, part)
     with warnings.catch_warnings():

@@ -27,6 +27,7 @@ from pipeline_lib.trial import Configuration, Epoch, Rung, number
 EVALUATION_BATCH = 250  # whose activations still fit a cache
 _STATISTICS_IMAGES = 2000  # enough for the mean and deviation of pixels
 _STATISTICS_VALUES = 2**23  # pixels and channels: large images would take gigabytes as floats
+_TIMED_BATCHES = 5  # the first of which are slower
 _CURVE_POINTS = 20  # at most, about: evaluating after each of sixty epochs would take a fifteenth
 
 CPU = Device()
@@ -125,6 +126,17 @@ class Training:
         self._seen = already + seen
         took = time.perf_counter() - began
         return Rung.of(self.metric, self._seen, self._scores, took, tuple(curve))
+
+    def pace(self) -> float:
+        """Seconds that a sample takes to train on: the best of a few batches, then forgotten."""
+        size = int(number(self.configuration["batch_size"]))
+        best = math.inf
+        for which in self._batches(_TIMED_BATCHES * size):  # (B,)
+            began = time.perf_counter()
+            float(self._step(which))  # waits for an accelerator
+            best = min(best, (time.perf_counter() - began) / len(which))
+        self._start()
+        return best
 
     def _point(self, curve: list[Epoch], seen: int, loss_sum: Tensor) -> Epoch:
         """Evaluate, and start the sum of losses anew."""

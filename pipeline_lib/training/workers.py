@@ -18,7 +18,7 @@ from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.errors import AutomlError, TrialFailure
 from pipeline_lib.isolation import ignore_signals
@@ -105,20 +105,34 @@ class TrialWorker:
         """Whether the rung asked for takes longer than it may."""
         return time.monotonic() - self._asked > self._limit
 
+    def pace(self) -> float:
+        """Seconds that a sample takes to train on.
+
+        Raises:
+            TrialFailure: The training failed or its process ended, with the reason.
+        """
+        with suppress(OSError):
+            self.connection.send_bytes(json.dumps({"pace": True}).encode())
+        return float(self._message()["pace"])
+
     def receive(self) -> Rung:
         """The rung that was asked for.
 
         Raises:
             TrialFailure: The training failed or its process ended, with the reason.
         """
+        message = self._message()
+        self.size = Size(**message["size"])
+        return Rung.thaw(message["rung"])
+
+    def _message(self) -> dict[str, Any]:
         try:
-            message = json.loads(self.connection.recv_bytes())
+            message: dict[str, Any] = json.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             raise TrialFailure(WORKER, self._obituary()) from None
         if "failed" in message:
             raise TrialFailure(message["where"], message["failed"])
-        self.size = Size(**message["size"])
-        return Rung.thaw(message["rung"])
+        return message
 
     def _obituary(self) -> str:
         self._process.join(_JOIN_SECONDS)
@@ -134,6 +148,17 @@ class TrialWorker:
         self._process.kill()
         self._process.join()
         self._process.close()
+
+
+def seconds_per_sample(job: TrialJob) -> float | None:
+    """What a training takes for one sample, timed on a few batches; None where it fails."""
+    worker = TrialWorker(job)
+    try:
+        return worker.pace()
+    except TrialFailure:  # the trials will say why
+        return None
+    finally:
+        worker.close()
 
 
 def _tell_device(connection: Connection) -> None:
@@ -192,6 +217,10 @@ def _train(connection: Connection, job: TrialJob, device: Device) -> None:
     training = Training(job.family, job.configuration, job.split, job.seed, check, device)
     size = asdict(size_of(training.model, problem.inputs))
     while True:
-        rung = training.fit(**json.loads(connection.recv_bytes()))
+        asked = json.loads(connection.recv_bytes())
+        if "pace" in asked:
+            connection.send_bytes(json.dumps({"pace": training.pace()}).encode())
+            continue
+        rung = training.fit(**asked)
         models.save_model(training.model, architecture, job.directory)
         connection.send_bytes(json.dumps({"rung": asdict(rung), "size": size}).encode())

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,28 +9,61 @@ from pipeline_lib.search.fidelity import REDUCTION, Ladder
 from pipeline_lib.search.finalists import Finalist, next_finalist
 from pipeline_lib.trial import Trial, TrialState
 
+LADDER_OF_THREE = Ladder((100, 300, 900), 3)
+
 
 def test_the_chapter_trains_two_epochs_and_has_no_finals():
-    ladder = Ladder.of(2000.0, 54_000, (1, 2))
+    ladder = Ladder.of_passes((1, 2), 54_000)
     assert ladder.rungs == (54_000, 108_000)
     assert not ladder.has_finals
     assert ladder.search_seconds(2000.0) == 2000.0
 
 
-@given(st.floats(0.1, 1e6), st.integers(1, 10**6))
-def test_rungs_rise_by_the_reduction_and_the_search_leaves_time_for_finals(budget, train_size):
-    ladder = Ladder.of(budget, train_size)
-    assert len(ladder.rungs) >= 2
+SIZES = st.integers(1, 2 * 10**6)
+
+
+@given(st.floats(0.1, 1e6), SIZES, st.floats(1, 1e12))
+def test_rungs_rise_by_the_reduction_and_the_search_leaves_time_for_finals(budget, size, room):
+    for ladder in (Ladder.counted(budget, size), Ladder.of_room(budget, size, room)):
+        check_form(ladder, budget)
+
+
+def check_form(ladder, budget):
+    assert ladder.rungs[0] >= 1
     for lower, upper in zip(ladder.rungs, ladder.rungs[1:], strict=False):
         assert upper == REDUCTION * lower
     assert ladder.top == ladder.rungs[-1]
     assert 0 < ladder.search_seconds(budget) < budget
 
 
-@given(st.floats(0.1, 1e5), st.floats(0.1, 1e5))
-def test_a_larger_budget_never_has_a_lower_ladder(one, other):
+@given(st.floats(0.1, 1e5), st.floats(0.1, 1e5), SIZES)
+def test_a_larger_budget_never_has_a_lower_ladder(one, other, size):
     low, high = sorted((one, other))
-    assert Ladder.of(low, 1).top <= Ladder.of(high, 1).top
+    assert Ladder.counted(low, size).top <= Ladder.counted(high, size).top
+
+
+@given(st.integers(150, 1_200_000), st.floats(1e-5, 1e-1))
+def test_in_300_s_the_first_rung_says_something_and_three_trials_reach_the_top(size, pace):
+    """One to fifty passes or 20,000 samples, wherever three trials of so many can be trained."""
+    room = 2 * 100 / pace  # two cores search for a third of the budget
+    ladder = Ladder.of_room(300, size, room)
+    first, height = ladder.rungs[0], len(ladder.rungs)
+    if room >= 3 * min(size, 20_000):
+        assert first >= 20_000 or 1 <= first / size <= 50
+    reached_by_three = sum(3 * 3 ** (height - 1 - step) * n for step, n in enumerate(ladder.rungs))
+    assert reached_by_three <= room * 1.001
+
+
+def test_a_family_that_knows_what_its_first_rung_needs_has_no_less():
+    assert Ladder.counted(60, 54_000).rungs[0] < 10_000
+    assert Ladder.counted(60, 54_000, 10_000).rungs[0] == 10_000
+    assert Ladder.of_room(60, 54_000, 9e4, 10_000).rungs[0] == 10_000
+    assert Ladder.of_room(60, 54_000, 9e4).rungs[0] < 10_000
+
+
+@pytest.mark.parametrize("ladder", [LADDER_OF_THREE, Ladder((320, 640), 2, has_finals=False)])
+def test_a_ladder_is_kept_as_json(ladder):
+    assert Ladder.from_json(json.loads(json.dumps(ladder.as_json()))) == ladder
 
 
 LADDER = Ladder((100, 300), 3)

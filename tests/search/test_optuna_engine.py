@@ -57,7 +57,7 @@ class TestOptunaEngine(EngineContract):
         return OptunaEngine("tpe")
 
     def test_rungs_climb_the_ladder(self, searched):
-        rungs = Ladder.of(self.budget_seconds, 320, (), BASE).rungs
+        rungs = Ladder.counted(self.budget_seconds, 320, 0, BASE).rungs
         assert rungs == (BASE, 3 * BASE, 9 * BASE)
         for trial in searching(searched.trials):
             reached = tuple(rung.samples for rung in trial.rungs)
@@ -222,7 +222,11 @@ def reopened(request, ladder, sampler="random", seed=0):
 
 
 def open_(request, sampler="random"):
-    chosen = Ladder.of(request.budget_seconds, 100, request.families[0].passes)
+    passes = request.families[0].passes
+    if passes:
+        chosen = Ladder.of_passes(passes, 100)
+    else:
+        chosen = Ladder.counted(request.budget_seconds, 100)
     return reopened(request, chosen, sampler, request.seed)
 
 
