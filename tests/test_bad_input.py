@@ -111,6 +111,24 @@ RUN = {
     "name-newline": (["run", "mnist", "--name", "a\nb"], ["name", r"'a\nb'", "letters"]),
     "name-long": (["run", "mnist", "--name", "x" * 300], ["name", "at most 100"]),
     "name-empty": (["run", "mnist", "--name", ""], ["name", "''", "letters"]),
+    "family": (["run", "mnist", "--family", "convnt"], ["family", "'convnt'", "'convnet'"]),
+    "family-file": (["run", "mnist", "--family", "no.py"], ["family", "cannot be read", "no.py"]),
+    "family-twice": (
+        ["run", "mnist", "--family", "book,book"],
+        ["family", "is given twice", "'book'"],
+    ),
+    "family-engine": (
+        ["run", "mnist", "--engine", "autopytorch", "--family", "book"],
+        ["family", "'book'"],
+    ),
+    "set-name": (
+        ["run", "mnist", "--engine", "optuna", "--set", "multiply_ads=1e6"],
+        ["set", "'multiply_ads'", "did you mean multiply_adds"],
+    ),
+    "set-range": (
+        ["run", "mnist", "--engine", "optuna", "--set", "dropout=0.9"],
+        ["set", "0.9", "0 to 0.2"],
+    ),
     "option-unknown": (["run", "mnist", "--trails", "3"], ["--trails", "--trials"]),
 }
 NAMES = {

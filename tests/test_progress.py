@@ -85,3 +85,12 @@ def test_it_may_be_read_while_it_is_written(progress):
     reader.join()
     assert not problems
     assert progress.look().complete == 300
+
+
+def test_trials_are_called_by_their_family_where_there_are_several(progress):
+    progress.see(replace(trial(0, 0.9), family="convnet"))
+    assert progress.look().best == "#0"
+    progress.see(replace(trial(1, 0.95), family="mine.py"))
+    standing = progress.look()
+    assert "by #1 mine.py" in standing.line()
+    assert set(standing.rungs) == {"#0 convnet rung 2", "#1 mine.py rung 2"}

@@ -34,7 +34,6 @@ What a training needs and the module leaves out is suggested too: `batch_size`, 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +58,7 @@ if TYPE_CHECKING:  # the process that searches has no torch
 PIN = "#"
 DECAYING = ("adamw", "sgd")
 """Optimisers that take a weight decay."""
+_kept: dict[str, Path] = {}  # copies that runs of this process made, by digest
 _BATCH_SIZES = (32, 64, 128)
 _LR, _WEIGHT_DECAY = (1e-4, 3e-2), (1e-4, 1e-1)
 
@@ -102,6 +102,7 @@ class Family:
         copy = home.family(self.sha256)
         if copy != self.file:
             write_whole(copy, self._own.source())
+        _kept[self.sha256] = copy
         return replace(self, file=copy)
 
     def as_json(self) -> dict[str, str]:
@@ -191,7 +192,7 @@ class Family:
         """
         from torch import nn
 
-        from pipeline_lib.models.convnet import Normalise
+        from pipeline_lib.models.inputs import normalised, with_shapes
 
         suggested = Suggestions(from_configuration(configuration))
         network = self.module.build(configuration if self._hook("space") else suggested, problem)
@@ -199,10 +200,8 @@ class Family:
             returned = type(network).__name__
             what = "build returned no torch.nn.Module"
             raise FamilyError(self.place_of("build"), what, value=returned)
-        if not self._hook("RAW_PIXELS", False):
-            normalise = Normalise(problem.inputs.channels)
-            network = nn.Sequential(OrderedDict(normalise=normalise, network=network))
-        return _with_shapes(network, problem)
+        whole = network if self._hook("RAW_PIXELS", False) else normalised(network, problem.inputs)
+        return with_shapes(whole, problem.inputs)
 
     def architecture(self, configuration: Configuration, problem: Problem) -> dict[str, Any]:
         """JSON of which `pipeline_lib.models` builds the same network."""
@@ -283,18 +282,11 @@ class Family:
         return f"{self.name}:{line}" if line else ""
 
 
+def copy_of(sha256: str) -> Path:
+    """Where the copy of a user's file is: in the home of a run of this process, or in the usual."""
+    return _kept.get(sha256) or Home.from_environment().family(sha256)
+
+
 def named(name: str, families: Sequence[Family]) -> Family:
     """The family of a trial: one of these, or else a built-in one."""
     return next((family for family in families if family.name == name), Family(name))
-
-
-def _with_shapes(network: nn.Module, problem: Problem) -> nn.Module:
-    """The network; lazy layers, where it has any, take their shapes from an example."""
-    import torch
-    from torch.nn.parameter import is_lazy
-
-    if any(map(is_lazy, network.parameters())):
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *problem.inputs.shape, dtype=torch.uint8))
-        network.train()
-    return network

@@ -11,8 +11,7 @@ from torch import nn
 from pipeline_lib.data.problem import Problem
 from pipeline_lib.errors import FamilyError
 from pipeline_lib.families.asking import explained
-from pipeline_lib.families.family import Family
-from pipeline_lib.home import Home
+from pipeline_lib.families.family import Family, copy_of
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
@@ -25,7 +24,7 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
         FamilyError: The home has no such copy.
     """
     name, sha256 = str(architecture["family"]), str(architecture["sha256"])
-    file = Home.from_environment().family(sha256)
+    file = copy_of(sha256)
     if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not file.is_file():
         problem = f"the family of this model, with SHA-256 {sha256[:12]}…, is not in this home"
         remedy = f"copy the original {name} to {file}, or set AUTOML_HOME to the home that has it"

@@ -31,8 +31,13 @@ class Snapshot:
     stopped: int
     failed: int
     incumbent: Trial | None  # the best on validation so far
-    best: str  # its number, and its family where there are several
     rungs: tuple[str, ...]  # what runs now, such as "#12 at rung 2"
+    several: bool = False  # families are searched
+
+    @property
+    def best(self) -> str:
+        """How the incumbent is called."""
+        return _name(self.incumbent, self.several) if self.incumbent else ""
 
     @property
     def share(self) -> float:
@@ -74,6 +79,7 @@ class Progress:
         """How it stands now."""
         with self._lock:
             tally = counts(self._trials.values())
+            several = len({trial.family for trial in self._trials.values()}) > 1
             running = [t for t in self._trials.values() if t.state == TrialState.RUNNING]
             return Snapshot(
                 engine=self.engine,
@@ -85,14 +91,9 @@ class Progress:
                 stopped=tally["stopped"],
                 failed=tally["failed"],
                 incumbent=self._incumbent(),
-                rungs=tuple(_rung(trial, self._name(trial)) for trial in running),
-                best=self._name(best) if (best := self._incumbent()) else "",
+                rungs=tuple(_rung(trial, several) for trial in running),
+                several=several,
             )
-
-    def _name(self, trial: Trial) -> str:
-        """A trial by its number, and by its family where there are several."""
-        several = len({each.family for each in self._trials.values()}) > 1
-        return f"#{trial.number} {trial.family}" if several else f"#{trial.number}"
 
     def _incumbent(self) -> Trial | None:
         seen = [trial for trial in self._trials.values() if trial.rungs]
@@ -117,6 +118,11 @@ class Lines:
             self.say()
 
 
-def _rung(trial: Trial, name: str) -> str:
+def _name(trial: Trial, several: bool) -> str:
+    """A trial by its number, and by its family where there are several."""
+    return f"#{trial.number} {trial.family}" if several else f"#{trial.number}"
+
+
+def _rung(trial: Trial, several: bool) -> str:
     where = "final" if trial.stage == "final" else f"rung {len(trial.rungs) + 1}"
-    return f"{name} {where}"
+    return f"{_name(trial, several)} {where}"

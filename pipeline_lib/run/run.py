@@ -139,7 +139,7 @@ class Run:
             trial_memory=self.config.trial_memory,
             first_rung=self.config.first_rung,
             families=self.families if find_engine(engine).has_families else (),
-            settings=self.config.settings if find_engine(engine).has_families else {},
+            settings={n: v for n, v in self.config.settings.items() if ":" not in n},
             warm_start=tuple((n, self.home.study(n) / engine) for n in self.config.warm_start),
         )
 
@@ -211,7 +211,8 @@ def begin(run: Run, split: Split, record: Record) -> None:
     record.file(write_configuration(run.directory / CONFIG_FILE, run.config, run.name))
     for family in run.families:
         if family.file is not None:
-            record.file(family.file)
+            source = family.file.read_bytes()
+            record.file(write_whole(run.directory / "families" / family.name, source))
     path = run.home.study(run.name) / RUN
     if path.exists():
         return

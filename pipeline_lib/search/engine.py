@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -98,7 +99,7 @@ class SearchRequest:
             "split_seed": self.split.seed,
             "space": self.space,
             "family": self._families,
-            "set": {name: self.settings[name] for name in sorted(self.settings)} or None,
+            "set": json.loads(json.dumps(self.settings)) or None,  # as a study gives it back
             "seed": self.seed,
             "first_rung": self.first_rung,
             "metric": self.metric.identity,

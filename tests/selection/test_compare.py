@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pipeline_lib.selection.leaderboard import (
     counts,
     leaderboard,
     outcomes,
+    shown,
     write_leaderboard,
 )
 from pipeline_lib.trial import Trial, TrialState
@@ -120,3 +122,12 @@ def test_counts():
     assert counts([*TRIALS, stopped]) == tally
     assert outcomes(tally) == "2 complete, 1 pruned, 1 stopped, 1 failed"
     assert counts([]) == dict.fromkeys(tally, 0)
+
+
+def test_families_are_told_apart_where_a_run_has_several():
+    alone = [replace(each, family="convnet") for each in TRIALS if each.engine == "optuna"]
+    assert "family" not in leaderboard(alone).columns
+    several = leaderboard([*alone, trial(7, 0.99, family="mine.py"), TRIALS[3]])
+    assert list(several["family"])[:3] == ["mine.py", "", "convnet"]
+    names = [row["trial"] for row in shown(several)]
+    assert names[:3] == ["optuna #7 mine.py", "autopytorch #3", "optuna #1 convnet"]

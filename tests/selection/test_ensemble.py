@@ -185,6 +185,15 @@ def test_models_that_err_far_more_often_are_not_in_the_library(trials):
     assert library([good, as_good, *trials[2:]], 20) == [good, as_good]
 
 
+def test_the_library_has_as_many_models_of_each_family(trials):
+    families = ("convnet", "mine.py")
+    alike = [replace(each, rungs=trials[0].rungs) for each in trials if each.engine == "optuna"]
+    several = [replace(each, family=families[i % 2]) for i, each in enumerate(alike)]
+    chosen = library(several, 2)
+    assert {each.family for each in chosen} == set(families)
+    assert len(chosen) == 2
+
+
 @given(st.integers(0, 2**20), st.lists(st.integers(1, 5), min_size=2, max_size=4))
 def test_the_mixture_is_the_weighted_mean_of_scaled_probabilities(seed, times):
     generator = torch.Generator().manual_seed(seed)
