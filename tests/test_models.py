@@ -366,3 +366,19 @@ def test_a_network_of_upright_images_answers_leaning_ones_as_upright_ones():
         seen = convnet.Upright()(images)
         wanted = model.head(model.features(model.normalise(seen)))
         assert torch.equal(model(images), wanted)
+
+
+class Drawing(nn.Linear):
+    """A network that draws random numbers also where it does not train."""
+
+    def forward(self, images):
+        return super().forward(images.flatten(1).float() + torch.rand(1))
+
+
+def test_counting_leaves_the_random_numbers_to_the_training():
+    model = Drawing(9, 2)
+    torch.manual_seed(1)
+    assert size_of(model, Image(1, 3, 3)).multiply_adds == 18
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(3))

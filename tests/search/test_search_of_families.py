@@ -16,7 +16,7 @@ from pipeline_lib.families.family import Family
 from pipeline_lib.search.contenders import Contender, Contenders
 from pipeline_lib.search.engine import SearchRequest
 from pipeline_lib.search.fidelity import Ladder
-from pipeline_lib.search.finalists import clearly_behind
+from pipeline_lib.search.finalists import Finalist, clearly_behind, next_finalist
 from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.trial import Trial, TrialState
 
@@ -179,6 +179,14 @@ def test_a_family_is_behind_with_more_than_twice_the_regret_at_the_same_rung():
     assert clearly_behind({"good": good, "bad": three("bad", 0.21)}) == {"bad"}
     assert clearly_behind({"good": good, "low": three("low", 0.30, 0.09)}) == set()
     assert clearly_behind({"good": good, "new": three("new", 0.9)[:2], "none": []}) == set()
+
+
+def test_where_a_family_has_no_trial_left_the_next_has_the_final():
+    one, first, second = trial("one", 0, 0.10), trial("two", 1, 0.11), trial("two", 3, 0.12)
+    names = {"one": "", "two": ""}
+    finals = [Finalist(one), Finalist(first)]
+    assert next_finalist([one, first, second], finals, names) == Finalist(second)
+    assert next_finalist([one, first, second], [*finals, Finalist(second)], names) is None
 
 
 def contender(name: str, *trials: Trial) -> Contender:

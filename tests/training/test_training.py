@@ -332,3 +332,10 @@ def test_a_slow_machine_hurries_the_schedule_and_ends_annealed(small_data):
     assert 0 < rung.samples < 10_000_000
     assert rung.curve[-1].samples == rung.samples
     assert training.optimizer.param_groups[0]["lr"] < 0.3 * float(CONVNET["lr"])
+
+
+def test_the_first_batch_of_a_training_in_time_does_not_depend_on_the_clock(data):
+    run, progress = training(data), []
+    run._schedule = progress.append
+    run.fit(200, seconds=1e-6)
+    assert progress == [0.0]
