@@ -6,7 +6,8 @@ AutomlError
 │   ├── DataError             a data set, or a file of it
 │   ├── FamilyError           a family's file: which line of it, and why
 │   ├── HomeError             the state directory
-│   ├── ImageError            a picture that `predict` cannot take
+│   ├── ImageError            a picture that cannot be read
+│   │   └── RefusedImage      one that must not be: a bomb, a link out of its folder, no picture
 │   ├── ModelError            a model that is not there, or cannot be read
 │   └── ServerError           a server that cannot start: a port, a program
 ├── EngineUnavailable         an engine cannot run here; the run goes on with the others
@@ -80,7 +81,11 @@ class HomeError(UserError):
 
 
 class ImageError(UserError):
-    """A picture is not of the kind that the model takes."""
+    """A picture cannot be read, or is not of the kind that the model takes."""
+
+
+class RefusedImage(ImageError):
+    """A picture that no share of the others excuses."""
 
 
 class ModelError(UserError):

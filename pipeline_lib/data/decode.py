@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import struct
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipeline_lib.errors import ImageError
+from pipeline_lib.errors import ImageError, RefusedImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,16 +22,23 @@ if TYPE_CHECKING:
     from pipeline_lib.data.examples import Examples
 
     Pixels = npt.NDArray[np.uint8]
+    Shape = tuple[int, int, int]  # (C, H, W)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 _MAX_PIXELS = 64_000_000  # a larger picture is no picture of one object, or a bomb
 _TOO_LARGE = f"may have {_MAX_PIXELS:,} pixels at most"
+_LEAST_SIDE = 2  # pixels; fewer show nothing
+_GREY = ("1", "L", "LA", "La")
+_ANIMATED = {"GIF", "PNG", "WEBP", "MPO"}  # of several frames the first is the picture
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel, or fewer
+_NEARLY_WHITE = 240  # of 255
 _COLOURED = 8  # of 255: channels that differ by more are no grey that a codec rounded
 _SAME_ASPECT = 0.02
 _SAMPLE, _BATCH = 10_000, 500  # images are enough for what is typical; so many at a time
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_WITH_EXIF = {"JPEG", "MPO", "WEBP"}
+_SIDEWAYS = 5  # from here on, width and height change places
 
 
 @dataclass(frozen=True)
@@ -39,38 +49,65 @@ class Picture:
     changes: tuple[str, ...]  # each reads on from "the picture …"
 
 
-def check(path: Path) -> None:
+@dataclass(frozen=True)
+class Look:
+    """What the header of a picture says of it, turned upright."""
+
+    height: int  # pixels
+    width: int  # pixels
+    grey: bool
+
+
+def look(path: Path) -> Look:
     """Read no more of a picture than its header.
 
     Raises:
-        ImageError: It cannot be read, is of no known format, or too large.
+        RefusedImage: It is too large, or smaller than a picture.
+        ImageError: It cannot be read, or is of no known format.
     """
-    _read(path, whole=False)
+    with _opened(path) as picture:
+        # Pillow has turned the size of a TIFF already; for a PNG without EXIF it would read it all.
+        in_header = picture.format in _WITH_EXIF or "exif" in picture.info
+        turned = in_header and picture.getexif().get(_ORIENTATION, 1) >= _SIDEWAYS
+        width, height = picture.size[::-1] if turned else picture.size
+        return Look(height, width, picture.mode in _GREY or picture.mode.startswith("I;16"))
 
 
-def decode(path: Path, shape: tuple[int, int, int]) -> Picture:
+def decode(path: Path, shape: Shape) -> Picture:
     """A picture file in the shape (C, H, W), its content kept: turned, composed and scaled.
 
     Args:
-        path: A file of one of `FORMATS`, with one picture.
+        path: A file of one of `FORMATS`; of an animation the first frame is read.
         shape: One or three channels, height and width.
 
     Raises:
         ImageError: It is damaged, or cannot be brought to this shape without guessing.
     """
+    with _opened(path) as picture:
+        upright, turned = _turned(picture)
+    first = ["is an animation: its first frame was read"] if _frames(picture) > 1 else []
+    found = decode_image(str(path), upright, shape)
+    return Picture(found.pixels, (*first, *turned, *found.changes))
+
+
+def decode_image(where: str, picture: Image.Image, shape: Shape) -> Picture:
+    """A picture in memory in the shape (C, H, W), as `decode` does it.
+
+    Raises:
+        ImageError: It cannot be brought to this shape without guessing; says where.
+    """
     import numpy as np
 
     channels, height, width = shape
     if channels not in (1, 3):
-        raise ImageError(str(path), "cannot be taken: the model takes neither grey nor colour")
-    upright, turned = _read(path)
-    eight_bit, scaled = _to_eight_bits(path, upright)
-    opaque, composed = _composed(path, eight_bit)
+        raise ImageError(where, "cannot be taken: the model takes neither grey nor colour")
+    eight_bit, scaled = _to_eight_bits(where, picture)
+    opaque, composed = _composed(where, eight_bit)
     channelled, recoloured = _to_channels(opaque, channels)
     fitted, resized = _fitted(channelled, (width, height))
     pixels = np.array(fitted, dtype=np.uint8).reshape(height, width, channels)
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (C, H, W)
-    return Picture(planes, (*turned, *scaled, *composed, *recoloured, *resized))
+    return Picture(planes, (*scaled, *composed, *recoloured, *resized))
 
 
 def brightness(examples: Examples, rows: npt.NDArray[np.int64]) -> tuple[float, float]:
@@ -95,23 +132,22 @@ def unlike(pixels: Pixels, typical: tuple[float, float]) -> tuple[str, ...]:
     return (f"is {'darker' if own < low else 'brighter'} than the training data",)
 
 
-def _read(path: Path, whole: bool = True) -> tuple[Image.Image, list[str]]:
-    """A picture upright; whatever Pillow says of a bad file becomes one line."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose header is read; whatever Pillow says of a bad file becomes one line."""
     from PIL import Image, UnidentifiedImageError
 
     logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it logs what it raises as well
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, refused below, and odd EXIF
-            with Image.open(path, formats=FORMATS) as picture:
-                _check_header(path, picture)
-                return _turned(picture) if whole else (picture, [])
+        with _quiet, Image.open(path, formats=FORMATS) as picture:
+            _check_header(path, picture)
+            yield picture
     except UnidentifiedImageError as error:
         known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise ImageError(str(path), f"is no {known} file, or damaged") from error
     except Image.DecompressionBombError as error:
         problem = f"{_TOO_LARGE} ({error})"
-        raise ImageError(str(path), problem, remedy="resize it first") from error
+        raise RefusedImage(str(path), problem, remedy="resize it first") from error
     except OSError as error:
         if error.strerror:
             raise ImageError(str(path), f"cannot be read ({error.strerror})") from error
@@ -120,13 +156,49 @@ def _read(path: Path, whole: bool = True) -> tuple[Image.Image, list[str]]:
         raise ImageError(str(path), f"is damaged ({error})") from error
 
 
+class _Quiet:
+    """Ignores Pillow's warnings, of large pictures and odd EXIF, while any thread reads one.
+
+    `warnings.catch_warnings` alone is not safe among threads: one would restore the filters of
+    another.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._readers = threading.Lock(), 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._readers += 1
+            if self._readers == 1:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
+def _frames(picture: Image.Image) -> int:
+    return int(getattr(picture, "n_frames", 1))
+
+
 def _check_header(path: Path, picture: Image.Image) -> None:
+    size, remedy = f"{picture.width}×{picture.height}", "resize it first"
     if picture.width * picture.height > _MAX_PIXELS:
-        size = f"{picture.width}×{picture.height}"
-        raise ImageError(str(path), _TOO_LARGE, value=size, remedy="resize it first")
-    frames = getattr(picture, "n_frames", 1)
-    if frames > 1 and picture.format != "MPO":  # a camera's: the others are previews of the first
-        raise ImageError(str(path), "must be one picture", value=frames, remedy="save one of them")
+        raise RefusedImage(str(path), _TOO_LARGE, value=size, remedy=remedy)
+    if min(picture.size) < _LEAST_SIDE:
+        problem, remedy = f"must be {_LEAST_SIDE} pixels wide and high at least", "leave it out"
+        raise RefusedImage(str(path), problem, value=size, remedy=remedy)
+    if _frames(picture) > 1 and picture.format not in _ANIMATED:
+        problem, remedy = "must be one picture", "save one of them"
+        raise ImageError(str(path), problem, value=_frames(picture), remedy=remedy)
 
 
 def _turned(picture: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -138,7 +210,7 @@ def _turned(picture: Image.Image) -> tuple[Image.Image, list[str]]:
     return ImageOps.exif_transpose(picture), ["was turned as its EXIF orientation says"]
 
 
-def _to_eight_bits(path: Path, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+def _to_eight_bits(where: str, picture: Image.Image) -> tuple[Image.Image, list[str]]:
     import numpy as np
     from PIL import Image
 
@@ -146,7 +218,7 @@ def _to_eight_bits(path: Path, picture: Image.Image) -> tuple[Image.Image, list[
         return picture, []
     if not picture.mode.startswith("I;16"):
         remedy = "convert it to 8-bit grey or RGB"
-        raise ImageError(str(path), "has unusual pixels", value=picture.mode, remedy=remedy)
+        raise ImageError(where, "has unusual pixels", value=picture.mode, remedy=remedy)
     wide = np.asarray(picture).astype(np.uint32)  # (H, W), 0…65535
     narrow = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     transparent = picture.info.get("transparency")
@@ -155,12 +227,8 @@ def _to_eight_bits(path: Path, picture: Image.Image) -> tuple[Image.Image, list[
     return narrow, ["was scaled from 16 bits to 8"]
 
 
-def _composed(path: Path, picture: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The picture without transparency, on whichever of black and white shows what is drawn.
-
-    No colour that is fixed beforehand does: black ink on transparent would vanish on black, the
-    ground of MNIST, and white ink on white, that of most pages.
-    """
+def _composed(where: str, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """The picture without transparency: on white, or on black if it would vanish on white."""
     import numpy as np
     from PIL import Image
 
@@ -171,9 +239,10 @@ def _composed(path: Path, picture: Image.Image) -> tuple[Image.Image, list[str]]
     if alpha.min() == 255:
         return layered.convert("RGB"), []
     if alpha.max() == 0:
-        raise ImageError(str(path), "is wholly transparent")
+        raise ImageError(where, "is wholly transparent")
     grey = np.asarray(layered.convert("RGB").convert("L"), dtype=np.float64)
-    ground, name = (0, "black") if np.average(grey, weights=alpha) >= 128 else (255, "white")
+    vanishes = np.average(grey, weights=alpha) >= _NEARLY_WHITE
+    ground, name = (0, "black") if vanishes else (255, "white")
     under = Image.new("RGBA", layered.size, (ground, ground, ground, 255))
     composed = Image.alpha_composite(under, layered).convert("RGB")
     return composed, [f"was put on {name} where it is transparent"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline_lib.data.decode import check, decode, unlike
+from pipeline_lib.data.decode import decode, look, unlike
 from pipeline_lib.home import Home
 
 
@@ -30,7 +30,7 @@ def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
         ModelError: There is no such model.
     """
     for path in paths:
-        check(path)
+        look(path)
     import torch
 
     from pipeline_lib.registry.versions import load_champion, model_name

@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline_lib.data.decode import FORMATS, brightness, check, decode, unlike
+from pipeline_lib.data.decode import FORMATS, Look, brightness, decode, look, unlike
 from pipeline_lib.data.examples import MappedExamples
-from pipeline_lib.errors import ImageError
+from pipeline_lib.errors import ImageError, RefusedImage
 
 GREY, COLOUR = (1, 8, 8), (3, 8, 8)
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # no two pixels alike
@@ -85,7 +86,7 @@ def test_one_level_of_sixteen_bits_may_be_transparent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
-@pytest.mark.parametrize(("ink", "ground"), [(255, 0), (0, 255), (200, 0), (60, 255)])
+@pytest.mark.parametrize(("ink", "ground"), [(255, 0), (0, 255), (200, 255), (60, 255)])
 def test_what_is_drawn_on_nothing_stays_visible(
     mode: str, ink: int, ground: int, tmp_path: Path
 ) -> None:
@@ -173,21 +174,58 @@ def test_pictures_that_would_have_to_be_guessed_are_refused(tmp_path: Path) -> N
     grey = Image.fromarray(RAMP)
     clear = grey.copy()
     clear.putalpha(0)
-    film = saved(tmp_path / "film.gif", grey, save_all=True, append_images=[Image.new("L", (8, 8))])
+    pages = saved(tmp_path / "x.tif", grey, save_all=True, append_images=[Image.new("L", (8, 8))])
     refused = [
         saved(tmp_path / "float.tif", Image.fromarray(RAMP.astype(np.float32))),
         saved(tmp_path / "wide.tif", Image.fromarray(RAMP.astype(np.int32))),
         saved(tmp_path / "clear.png", clear),
-        film,
+        pages,
     ]
     for path in refused:
         with pytest.raises(ImageError) as caught:
             decode(path, GREY)
         assert caught.value.where == str(path)
     with pytest.raises(ImageError):
-        check(film)
-    with pytest.raises(ImageError):
         decode(saved(tmp_path / "x.png", grey), (4, 8, 8))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_an_animation_is_its_first_frame(kind: str, tmp_path: Path) -> None:
+    frames = {"save_all": True, "append_images": [Image.new("L", (8, 8))], "lossless": True}
+    found = decode(saved(tmp_path / "x", Image.fromarray(RAMP), format=kind, **frames), GREY)
+    assert np.array_equal(found.pixels[0], RAMP)
+    assert len(found.changes) == 1
+
+
+def test_a_look_knows_the_size_upright_and_whether_there_are_colours(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(np.zeros((8, 20), np.uint8))
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        grey = kind != "WEBP"  # which knows no grey
+        assert look(saved(tmp_path / "x", wide, format=kind, exif=exif)) == Look(20, 8, grey)
+        assert look(saved(tmp_path / "x", wide, format=kind)) == Look(8, 20, grey)
+    assert look(saved(tmp_path / "x", wide.convert("RGB"), format="PNG")) == Look(8, 20, False)
+    sixteen = Image.fromarray(np.zeros((8, 20), np.uint16))
+    assert look(saved(tmp_path / "x", sixteen, format="PNG")) == Look(8, 20, True)
+
+
+def test_what_is_no_picture_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    pixel = saved(tmp_path / "pixel.png", Image.new("L", (1, 1)))
+    bomb = saved(tmp_path / "bomb.png", Image.new("1", (8001, 8001)))
+    for path in (pixel, bomb):
+        with pytest.raises(RefusedImage):
+            look(path)
+        with pytest.raises(RefusedImage):
+            decode(path, GREY)
+
+
+def test_warnings_are_as_before_when_threads_have_decoded(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", Image.fromarray(RAMP))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: decode(path, GREY), range(200)))
+    assert warnings.filters == before
 
 
 def whole_files() -> list[bytes]:
