@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import AutomlError
 from pipeline_lib.home import Home
 
@@ -59,7 +60,7 @@ def _measure(part: str, module: ModuleType, short: bool, home: Home) -> int:
     from pipeline_lib.data.splits import Split
 
     try:
-        split = Split(prepare("mnist", home, progress=print), seed=0, share=0.1)
+        split = Split(prepare(RunConfig(dataset="mnist"), home, print), seed=0, share=0.1)
         size = module.SHORT if short else module.FULL
         print(f"{part}: {size}", flush=True)
         document = measure(part, module.measure, Bench(home, split), size)

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.cold_run import cold_home, cold_run_at
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.config import RunConfig
 from pipeline_lib.home import Home
 
 
@@ -41,7 +42,7 @@ def _candidates(home: Home, name: str) -> list[dict[str, Any]]:
     from pipeline_lib.run.sync import Begun
     from pipeline_lib.selection.leaderboard import best
 
-    source = prepare("mnist", home, progress=print)
+    source = prepare(RunConfig(dataset="mnist"), home, print)
     found = []
     for engine, trials in Begun.read(home, name).trials().items():
         trial = best(trials)

@@ -58,7 +58,7 @@ def main() -> None:
     home = Home(work / "home")
     home.root.mkdir()
     home.engines.symlink_to(shared.engines)
-    data = prepare_small(prepare("mnist", shared, progress=print), home)
+    data = prepare_small(prepare(RunConfig(dataset="mnist"), shared, print), home)
     found = {}
     for name, fields in CASES.items():
         if only in name:

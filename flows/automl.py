@@ -46,7 +46,7 @@ def _study_name() -> str:
         config = RunConfig.parse(given)
         home = Home.from_environment()
         check(config, home)
-        return config.name or claim_name(home, config.dataset)
+        return config.name or claim_name(home, config.problem_name)
     except (UserError, OSError):  # the run will say it, and writes nothing
         return given.get("name") or made_up_name("automl")
 

@@ -75,9 +75,10 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     choices = _choices(field)
     default = field.default if field.default_factory is None else None
     shown = "" if default is None or default == () else f" [default: {short(default)}]"
+    is_switch = field.annotation is bool
     option = typer.Option(
         *(f"--{each}" for each in names),
-        metavar=given.metavar or "|".join(choices) or _METAVARS.get(field.annotation, name.upper()),
+        metavar=None if is_switch else given.metavar or _metavar(name, field),
         help=f"{field.description}{shown}",
         rich_help_panel=given.group,
         autocompletion=lambda incomplete: [each for each in choices if each.startswith(incomplete)],
@@ -86,8 +87,19 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         names[0].replace("-", "_"),
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[list[str] | None if given.repeats else str | None, option],
+        annotation=Annotated[_kind(given, is_switch), option],
     )
+
+
+def _kind(given: Option, is_switch: bool) -> Any:
+    """What Typer makes of an option: texts, which the configuration reads, or a switch."""
+    if is_switch:
+        return bool | None
+    return list[str] | None if given.repeats else str | None
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    return "|".join(_choices(field)) or _METAVARS.get(field.annotation, name.upper())
 
 
 def _choices(field: FieldInfo) -> list[str]:

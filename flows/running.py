@@ -15,13 +15,12 @@ from flows.loading import say_nothing
 from flows.prefect_api import RUN_SETTINGS
 from flows.prefect_server import LocalServer
 from flows.settings import check_servers, stand_in
+from pipeline_lib.addresses import settled
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import ConfigFile, in_seconds
-from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.notification import resolve
-from pipeline_lib.options import choice
 from pipeline_lib.run.log import log_path
 from pipeline_lib.run.stopping import NOTHING, STOPPED, end_process, stoppable
 from pipeline_lib.search.engine import find_engine
@@ -52,7 +51,7 @@ def run_here(
 
     config = configuration(data, given, file)
     home = Home.from_environment()
-    check(config, home)
+    check(config, home, lambda line: print(line, file=sys.stderr, flush=True))
     check_servers(home)
     if config.warm_start:
         from pipeline_lib.run.warm_start import settle
@@ -63,10 +62,10 @@ def run_here(
     say_nothing()
     _log.setLevel(logging.INFO)
     _log.addHandler(ConsoleLines())
-    _log.info("%s: %s", config.name or config.dataset, _what_happens(config, home))
+    _log.info("%s: %s", config.name or config.problem_name, _what_happens(config, home))
     os.environ.update(_QUIET_PREFECT)
     is_over = threading.Event()
-    called = config.name or config.dataset
+    called = config.name or config.problem_name
     with stoppable(lambda: "" if is_over.is_set() else f"{called}: {NOTHING}", end_process):
         server = LocalServer(home)  # Never released: Prefect sends its last lines as it ends.
         server.start_in_background()
@@ -97,9 +96,9 @@ def configuration(data: str | None, given: Mapping[str, Any], file: str | None =
 
 def _parameters(data: str) -> dict[str, Any]:
     """Those of a deployment; a data set without one takes the general deployment's."""
-    known = presets()
-    choice("DATA", data, list(dict.fromkeys([*known, *CATALOGUE])))
-    return preset(data) if data in known else {**preset(_GENERAL_PRESET), "dataset": data}
+    if data in presets():
+        return preset(data)
+    return {**preset(_GENERAL_PRESET), "dataset": settled("DATA", data, presets())}
 
 
 def _what_happens(config: RunConfig, home: Home) -> str:

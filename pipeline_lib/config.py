@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AliasChoices,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -19,13 +17,12 @@ from pydantic import (
 )
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.home import user_path
+from pipeline_lib.data_config import DataConfig
 from pipeline_lib.metrics import ACCURACY, METRICS
-from pipeline_lib.names import DATASETS, ENGINES, PRUNERS, SAMPLERS, load
+from pipeline_lib.names import ENGINES, PRUNERS, SAMPLERS, load
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import (
     AFTER,
-    DATA,
     SEARCH,
     Option,
     choice,
@@ -49,29 +46,11 @@ _FAMILY = Option("Search", metavar="NAME|FILE.py", repeats=True)
 _LONG_ENOUGH_SECONDS = 300.0  # for an epoch of the chapter's slowest network
 
 
-class RunConfig(BaseModel):
+class RunConfig(DataConfig):
     """What one run does. Its fields are the parameters of the flow `automl`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    dataset: str = Field(
-        "mnist",
-        description="Name of a data set in the catalogue.",
-        json_schema_extra=offered(lambda: load(DATASETS).CATALOGUE),
-    )
-    data_root: Annotated[str | None, Option("Data", ("data-root", "data"), "DIR")] = Field(
-        None,
-        validation_alias=AliasChoices("data_root", "data"),  # as older records have it
-        description="Directory that already holds the data set, in torchvision's layout.",
-    )
-    validation_share: Annotated[float, Field(gt=0, lt=1), DATA] = Field(
-        0.1, description="Share of the training data held out for validation, between 0 and 1."
-    )
-    split_seed: Annotated[int, Field(ge=0, lt=2**32), DATA] = Field(
-        0,
-        description="Seed of the split into training and validation images; models are compared "
-        "with a champion of the same split only.",
-    )
     metric: Annotated[str, Option("What is best", metavar="NAME|file.py:function")] = Field(
         ACCURACY.name,
         description=f"What the best model is best by, on validation: {', '.join(METRICS)}, or a "
@@ -210,24 +189,12 @@ class RunConfig(BaseModel):
         """
         return cls.parse({"split_seed": fields.get("seed", 0), **renamed(fields)})
 
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        load(DATASETS).find(value)
-        return value
-
     @field_validator("metric")
     @classmethod
     def _address_or_name(cls, value: str) -> str:
         """A user's file by its whole path; whether it is there is asked when a run begins."""
         own = Own.parse("metric", value)
         return own.address if own else choice("metric", value, [*METRICS])
-
-    @field_validator("data_root")
-    @classmethod
-    def _absolute(cls, value: str | None) -> str | None:
-        """Wherever the run is continued from, it finds the same data."""
-        return value if value is None else str(user_path("data_root", value))
 
     @field_validator("set", mode="before")
     @classmethod

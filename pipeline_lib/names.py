@@ -12,6 +12,12 @@ from typing import Any
 
 SOURCES: Mapping[str, str] = {
     "catalogue": "pipeline_lib.data.sources.catalogued:Catalogued",
+    "folder": "pipeline_lib.data.sources.folder:Folder",
+    "table": "pipeline_lib.data.sources.table:Table",
+    "arrays": "pipeline_lib.data.sources.arrays:NpzFile",
+    "python": "pipeline_lib.data.sources.python:PythonFunction",
+    "torchvision": "pipeline_lib.data.sources.torchvision:TorchvisionSet",
+    "given": "pipeline_lib.data.sources.given:Given",
 }
 ENGINES: Mapping[str, str] = {
     "optuna": "pipeline_lib.search.optuna:OptunaEngine",
@@ -33,6 +39,8 @@ PRUNERS: Mapping[str, str] = {
 }
 DATASETS = "pipeline_lib.data.sources.catalogue"
 """The table of data sets, which has more than an address to say of each."""
+TORCHVISION = "pipeline_lib.data.sources.torchvision_sets"
+"""The table of torchvision's data sets."""
 
 KINDS: Mapping[str, str] = {
     "convnet": "pipeline_lib.models.convnet:ConvNet",

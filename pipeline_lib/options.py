@@ -79,6 +79,23 @@ def _family(text: str) -> str:
     return f"{user_path('family', file[1])}{file[2] or ''}"
 
 
+def pattern(field: str, text: str) -> str:
+    """`text`, when it is a regular expression with a group.
+
+    Raises:
+        ConfigurationError: It is none, or has no group.
+    """
+    remedy = r"write the part that is the same in brackets, such as 'patient(\d+)'"
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        problem = f"is no regular expression ({error})"
+        raise ConfigurationError(field, problem, value=text, remedy=remedy) from error
+    if not groups:
+        raise ConfigurationError(field, "has no group", value=text, remedy=remedy)
+    return text
+
+
 def choice(field: str, value: str, known: Any, whose: str = "") -> str:
     """`value`, when it is one of `known`.
 

@@ -102,6 +102,7 @@ class Contest:
     is_champion: bool = False  # the winner is that champion: the run had registered it before
     not_compared: str = ""  # why the champion takes no part, where it does not
     folded: Folded | None = None  # what folds say, where the configuration asks for them
+    lineage: str = ""  # of the split, where it has one
 
     @property
     def champion_title(self) -> str:

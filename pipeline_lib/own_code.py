@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipeline_lib.errors import ConfigurationError
+from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.home import user_path
 
 
@@ -159,7 +159,7 @@ class Own:
         """
         try:
             yield
-        except ConfigurationError:
+        except UserError:
             raise
         except (Exception, SystemExit) as error:
             kind, said = type(error).__name__, str(error).splitlines()[:1]

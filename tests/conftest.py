@@ -37,7 +37,7 @@ def test_home() -> Home:
 @pytest.fixture(scope="session")
 def mnist(test_home: Home) -> Catalogued:
     """All of real MNIST."""
-    return prepare("mnist", test_home)
+    return prepare(RunConfig(dataset="mnist"), test_home)
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ class InMemory:
     images: np.ndarray
     labels: np.ndarray
 
+    lineage = ""
+
+    def rows(self) -> None:
+        return None
+
     def examples(self) -> MappedExamples:
         return MappedExamples(self.images, self.labels)
 

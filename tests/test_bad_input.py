@@ -72,7 +72,7 @@ def a_taken_port() -> str:
 RUN = {
     "preset-unknown": (["run", "mnits"], ["DATA", "'mnits'", "did you mean 'mnist'"]),
     "preset-empty": (["run", ""], ["DATA", "choose from"]),
-    "preset-path": (["run", "../../etc/passwd"], ["DATA", "'../../etc/passwd'"]),
+    "preset-path": (["run", "../../etc/passwd"], ["dataset", "is not there", "../../etc/passwd"]),
     "engine": (["run", "mnist", "--engine", "optunna"], ["engine", "'optunna'", "'optuna'"]),
     "budget-word": (["run", "mnist", "--budget", "soon"], ["budget", "'soon'", "90s, 10m, 2h"]),
     "budget-zero": (["run", "mnist", "--budget", "0"], ["budget", "'0'", "above zero"]),

@@ -12,12 +12,12 @@ from pipeline_lib import names
 from pipeline_lib.config import RunConfig
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.sources.catalogue import CATALOGUE
-from pipeline_lib.errors import ConfigurationError, DataError, UserError
+from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.options import parse_seconds
 
 BAD = [
-    ("dataset", "mnits", DataError, "mnist"),
-    ("dataset", "", DataError, "there are mnist"),
+    ("dataset", "mnits", ConfigurationError, "mnist"),
+    ("dataset", "", ConfigurationError, "choose from mnist"),
     ("dataset", 3, ConfigurationError, "string"),
     ("dataset", None, ConfigurationError, "string"),
     ("engine", "optunna", ConfigurationError, "did you mean 'optuna'?"),

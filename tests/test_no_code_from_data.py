@@ -249,7 +249,8 @@ def test_pickles_of_cifar10_are_checked_before_they_are_read(poisons, tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(poison.read_bytes())
         with pytest.raises(DataError, match="does not have the MD5"):
-            prepare("cifar10", Home(tmp_path / "home"), tmp_path / "layout")
+            config = RunConfig(dataset="cifar10", data_root=str(tmp_path / "layout"))
+            prepare(config, Home(tmp_path / "home"))
     assert not (tmp_path / "home").exists()
 
 
@@ -260,7 +261,8 @@ def test_idx_files(poisons, tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(poison.read_bytes())
         with pytest.raises(DataError, match="idx magic"):
-            prepare("mnist", Home(tmp_path / "home"), tmp_path / "layout")
+            config = RunConfig(dataset="mnist", data_root=str(tmp_path / "layout"))
+            prepare(config, Home(tmp_path / "home"))
 
 
 @pytest.mark.parametrize("file", [SUMMARY, TEST, "comparisons.json"])

@@ -13,8 +13,9 @@ _DataArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="DATA",
-        help="A deployment of prefect.yaml, else a data set of the catalogue; "
-        "may be left out with --config.",
+        help="A deployment of prefect.yaml, else a data set of the catalogue or of torchvision, "
+        "else a folder of class folders, a .csv, .parquet or .npz file, or FILE.py:FUNCTION "
+        "(docs/data.md); may be left out with --config.",
         show_default=False,
     ),
 ]

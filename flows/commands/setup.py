@@ -36,7 +36,10 @@ def gc(
     ] = 100,
     home: HomeOption = None,
 ) -> None:
-    """Remove the weights of trials that lost; never the registry's, nor of a run that goes on."""
+    """Remove weights of trials that lost, and arrays of data that changed since.
+
+    Nothing of the registry, nor of a run that goes on, is removed.
+    """
     from flows.listings import print_cleaned
     from pipeline_lib.run.gc import Policy, clean
 

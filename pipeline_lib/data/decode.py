@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from pipeline_lib.data.examples import Examples
 
     Pixels = npt.NDArray[np.uint8]
-    Shape = tuple[int, int, int]  # (C, H, W)
 
+Shape = tuple[int, int, int]
+"""(C, H, W)."""
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 _MAX_PIXELS = 64_000_000  # a larger picture is no picture of one object, or a bomb

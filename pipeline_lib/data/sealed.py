@@ -35,6 +35,11 @@ def seal(directory: Path, arrays: Labelled) -> None:
     write(directory / _SEALED, _PART, arrays)
 
 
+def sealed_place(directory: Path) -> tuple[Path, str]:
+    """Where the examples of a test set are to be written, and what the part is called."""
+    return directory / _SEALED, _PART
+
+
 def sealed_shapes(directory: Path) -> list[tuple[int, ...]]:
     """Shapes of the test set's images and labels, which say whether it is whole.
 

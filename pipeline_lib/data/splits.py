@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from pipeline_lib.data.examples import Examples, Labels
 from pipeline_lib.data.problem import Problem
+from pipeline_lib.data.rows import divided
 from pipeline_lib.data.source import Source, reopen
 from pipeline_lib.data.sources.catalogue import find
 from pipeline_lib.errors import ConfigurationError
@@ -74,6 +76,18 @@ class Split:
         digest.update(self.train.tobytes() + b"|" + self.validation.tobytes())
         return digest.hexdigest()
 
+    @property
+    def lineage(self) -> str:
+        """What decides about the part of every row; empty where other rows have a say in it.
+
+        Models that were chosen under one lineage can be compared on the validation rows of either:
+        none of them was trained on.
+        """
+        if not self.source.lineage or self.part is not None:
+            return ""
+        decided = json.dumps([self.source.lineage, self.seed, self.share])
+        return hashlib.sha256(decided.encode()).hexdigest()
+
     def fold(self, number: int, count: int) -> Split:
         """The split that holds out fold `number`, from 0, of so many."""
         return replace(self, part=(number, count))
@@ -95,7 +109,9 @@ class Split:
 
     @cached_property
     def _parts(self) -> tuple[Indices, Indices]:
-        targets = self.examples.targets
+        targets, rows = self.examples.targets, self.source.rows()
+        if rows is not None:
+            return divided(rows, targets, self.share, self.seed, self.part)
         if self.part is None:
             return stratified_split(targets, self.share, self.seed)
         number, count = self.part

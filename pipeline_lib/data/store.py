@@ -81,6 +81,28 @@ def write(directory: Path, part: str, arrays: Labelled) -> None:
     np.save(labels, arrays[1])
 
 
+def create(directory: Path, part: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """The images (N, C, H, W) of a part in a new directory, to be written row by row."""
+    directory.mkdir(parents=True)
+    path, _ = _files(directory, part)
+    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+
+
+def keep_only(directory: Path, part: str, kept: npt.NDArray[np.int64], labels: Labels) -> None:
+    """Finish what `create` began: these of its rows stay, and have these labels."""
+    path, beside = _files(directory, part)
+    np.save(beside, labels)
+    images = np.lib.format.open_memmap(path, "r+")
+    if len(kept) == len(images):
+        return
+    aside = path.with_suffix(".kept.npy")
+    fewer = np.lib.format.open_memmap(aside, "w+", np.uint8, (len(kept), *images.shape[1:]))
+    for at, row in enumerate(kept.tolist()):
+        fewer[at] = images[row]
+    fewer.flush()
+    aside.replace(path)
+
+
 def _files(directory: Path, part: str) -> list[Path]:
     return [directory / f"{part}_{kind}.npy" for kind in _KINDS]
 

@@ -134,11 +134,14 @@ def command(data: ReportData) -> str:
     words += ["--workers", str(config.workers), "--ensemble", str(config.ensemble)]
     if config.metric != ACCURACY.name:
         words += ["--metric", config.metric]
+    for name, value in config.data_changed().items():
+        option = f"--{name.replace('_', '-')}"
+        words += [option] if value is True else [option, str(value)]
     if config.trials is not None:
         words += ["--trials", str(config.trials)]
     if config.warm_start:
         words += ["--warm-start", ",".join(config.warm_start)]
-    return shlex.join([*words, "--seed", str(config.seed), "--split-seed", str(config.split_seed)])
+    return shlex.join([*words, "--seed", str(config.seed)])
 
 
 @lru_cache(1)

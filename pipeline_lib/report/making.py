@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_lib.errors import EngineUnavailable, FamilyError, UserError
+from pipeline_lib.errors import DataError, EngineUnavailable, FamilyError, UserError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.report.charts import FRONT_SHOWN, pareto_front
@@ -74,7 +74,7 @@ def _spaces(home: Home, data: ReportData) -> dict[str, list[dict[str, Any]]]:
     for name in config.engines:
         if name in engines:
             engine = find_engine(name).of(config, home)
-            with suppress(EngineUnavailable, FamilyError):  # gone since it searched
+            with suppress(EngineUnavailable, FamilyError, DataError):  # gone since it searched
                 described[name] = engine.describe(config.space, config.budget_seconds)
     return described
 

@@ -41,7 +41,7 @@ def verdict(findings: Findings) -> str:
     trials, winner, test = findings.trials, findings.winner, findings.test
     ensemble = findings.ensemble
     parts = [
-        f"**{sentence(findings.config.dataset, winner, test, findings.untested)}**",
+        f"**{sentence(findings.config.problem_name, winner, test, findings.untested)}**",
         standing(findings),
         "### Leaderboard",
         _table(*leaderboard.texts(leaderboard.leaderboard(trials).head(_TOP))),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline_lib import metrics
 from pipeline_lib.config import USUAL, RunConfig
 from pipeline_lib.data import source
-from pipeline_lib.data.sources import catalogue
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.options import nearest
@@ -17,18 +15,18 @@ from pipeline_lib.search.engine import Engine, find_engine
 from pipeline_lib.settings import FIELD
 
 
-def check(config: RunConfig, home: Home) -> None:
+def check(config: RunConfig, home: Home, progress: source.Progress = lambda _line: None) -> None:
     """Refuse what cannot be run, before anything is written.
 
     Raises:
-        DataError: A file that the user has the data set in is not what it should be.
+        DataError: There are no such data, or something is wrong with them.
         ConfigurationError: The budget is too small, a file of the user's cannot be used, or a
             setting is of no engine.
         FamilyError: A file with a family is wrong; names the line and the cause.
     """
-    check_data(config)
+    source.check(config, home, progress)
     _check_budget(config)
-    metrics.find(config.metric).check(len(catalogue.find(config.dataset).classes))
+    metrics.find(config.metric).check(len(source.expected(config).target))
     engines = engines_of(config, home)
     if config.family != USUAL and not any(engine.has_families for engine in engines):
         problem, remedy = f"is nothing that {config.engine} searches", "choose engine optuna"
@@ -36,16 +34,6 @@ def check(config: RunConfig, home: Home) -> None:
     check_settings(config, engines)
     for engine in engines:
         engine.check_code()
-
-
-def check_data(config: RunConfig) -> None:
-    """Check the user's own files, where the data set is to come from them.
-
-    Raises:
-        DataError: One is not what it should be.
-    """
-    if config.data_root is not None:
-        source.check(config.dataset, Path(config.data_root))
 
 
 def _check_budget(config: RunConfig) -> None:
@@ -57,7 +45,7 @@ def _check_budget(config: RunConfig) -> None:
 
 def too_small(config: RunConfig, engine: str) -> ConfigurationError | None:
     """Why the budget is too small for an engine, where it is."""
-    training = source.expected(config.dataset).train_size * (1 - config.validation_share)
+    training = source.expected(config).train_size * (1 - config.validation_share)
     least = find_engine(engine).least_seconds(config, int(training))
     if config.budget_seconds >= least:
         return None

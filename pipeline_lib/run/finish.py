@@ -92,6 +92,9 @@ def hold_contest(
 _OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
 
 
+_OTHER_SHAPE = "it takes images of another size"
+
+
 def reigning(home: Home, run_id: str, winner: Trial, split: Split) -> Reigning | None:
     """The champion, and its network unless it may have been trained on these images.
 
@@ -103,18 +106,21 @@ def reigning(home: Home, run_id: str, winner: Trial, split: Split) -> Reigning |
     """
     from pipeline_lib.registry.promotion import champion
     from pipeline_lib.registry.versions import load_champion, model_name
-    from pipeline_lib.selection.comparison import SPLIT_TAG, Reigning
+    from pipeline_lib.selection.comparison import Reigning, never_trained_on
 
     found = champion(home, split.problem.name)
     if found is None:
         return None
     if (found.run_id, found.tags.get(TRIAL_TAG)) == (run_id, winner.label):
         return Reigning(found, is_winner=True)
-    if found.tags.get(SPLIT_TAG) != split.digest:
+    if not never_trained_on(found.tags, split):
         return Reigning(found, not_compared=_OTHER_SPLIT)
     try:
         address = f"models:/{model_name(split.problem.name)}/{found.version}"
-        return Reigning(found, load_champion(home, address).module)
+        classifier = load_champion(home, address)
+        if classifier.shape != split.problem.inputs.shape:
+            return Reigning(found, not_compared=_OTHER_SHAPE)
+        return Reigning(found, classifier.module)
     except ModelError as error:  # the run goes on without it
         return Reigning(found, not_compared=str(error))
 
@@ -212,7 +218,7 @@ def summary(findings: Findings) -> dict[str, Any]:
         engines[engine] = {**leaderboard.counts(own), "best_val": top.value if top else None}
     return {
         "name": findings.name,
-        "dataset": findings.config.dataset,
+        "dataset": findings.config.problem_name,
         "engines": engines,
         "ensemble": ensemble.as_json() if ensemble else None,
         "winner": {

@@ -1,4 +1,4 @@
-"""Removing the weights of trials that lost, and reproductions; nothing else."""
+"""Removing weights of trials that lost, reproductions, and arrays of data as they once were."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from pipeline_lib.data.sources.conversion import outdated
 from pipeline_lib.errors import UserError
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
-from pipeline_lib.run.run import Run
+from pipeline_lib.run.run import LOCK, RUN, Run
 from pipeline_lib.run.sync import Begun
 from pipeline_lib.trial import Trial, by_regret
 
@@ -32,7 +33,7 @@ class Policy:
 class Cleaned:
     """What was, or would be, removed of one study."""
 
-    study: str
+    study: str  # or the directory of arrays
     trials: int
     freed: int  # bytes, those of MLflow's copies as well
     skipped: str = ""  # why nothing was removed
@@ -49,6 +50,7 @@ def clean(home: Home, policy: Policy, *, dry_run: bool) -> list[Cleaned]:
             _remove(home.reproductions, name, dry_run=dry_run)
             for name in _studies(home.reproductions)
         ),
+        *(_remove_arrays(home, directory, dry_run=dry_run) for directory in outdated(home)),
     ]
 
 
@@ -72,6 +74,29 @@ def _remove(home: Home, name: str, *, dry_run: bool) -> Cleaned:
     finally:
         os.close(lock)
     return Cleaned(shown, networks, freed)
+
+
+def _remove_arrays(home: Home, directory: Path, *, dry_run: bool) -> Cleaned:
+    """Remove arrays of a user's pictures, which are made anew when they are needed again."""
+    shown = f"arrays/{directory.name}"
+    if any(_is_searching(home, name, directory) for name in _studies(home)):
+        return Cleaned(shown, 0, 0, skipped="a run that is going on needs them")
+    freed = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    if not dry_run:
+        shutil.rmtree(directory)
+    return Cleaned(shown, 0, freed)
+
+
+def _is_searching(home: Home, name: str, directory: Path) -> bool:
+    """Whether a run that is going on reads a directory, or has not yet said what it reads."""
+    lock, known = home.study(name) / LOCK, home.study(name) / RUN
+    if not lock.exists():
+        return False
+    held = acquire(lock)
+    if held is not None:
+        os.close(held)
+        return False
+    return not known.exists() or directory.name in known.read_text(encoding="utf-8")
 
 
 def losers(trials: list[Trial], policy: Policy) -> list[Trial]:

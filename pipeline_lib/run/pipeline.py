@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.problem import Problem
+from pipeline_lib.data.sources.given import keep
 from pipeline_lib.errors import ImageError
 from pipeline_lib.home import Home
 from pipeline_lib.outcome import Findings
@@ -116,8 +117,12 @@ class Outcome:
         return np.array(batch)
 
 
-def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
+def find_model(config: RunConfig, home: Home | None = None, data: Any = None) -> Outcome:
     """Search, compare, decide, test, register and report, as the flow `automl` does.
+
+    `data` takes the place of the configuration's data set: a pair of images and labels (arrays, or
+    lists of pictures of any size), a map-style data set of torch, or a mapping of `train`,
+    `validation` and `test` to either. A copy is kept in the home.
 
     Guard the call with `if __name__ == "__main__":`, since trials run in processes of their own.
     Its progress is logged, on stderr where logging was not configured; to have it quiet:
@@ -131,7 +136,11 @@ def find_model(config: RunConfig, home: Home | None = None) -> Outcome:
     """
     from pipeline_lib.report.making import make_report
 
-    run = Run.begin(config, home or Home.from_environment())
+    home = home or Home.from_environment()
+    if data is not None:
+        kept = {"dataset": str(keep(home, data)), "problem": config.problem or "data"}
+        config = config.model_copy(update=kept)
+    run = Run.begin(config, home)
     with logged(run.home, run.name), stoppable() as stop, run.recording() as record:
         work = Work(run, record, stop, side_by_side)
         for stage in STAGES:

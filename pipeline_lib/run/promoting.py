@@ -30,7 +30,7 @@ from pipeline_lib.registry.versions import (
     model_name,
     record_test,
 )
-from pipeline_lib.selection.comparison import SPLIT_TAG
+from pipeline_lib.selection.comparison import never_trained_on
 from pipeline_lib.statistics import Comparison, Paired
 from pipeline_lib.tracking import open_store
 from pipeline_lib.tracking.recorder import CONFIGURATION
@@ -86,9 +86,7 @@ def weigh(
     """
     wanted, reigning = promotable(home, dataset, version), champion(home, dataset)
     classifier, config = _load(home, dataset, wanted), _asked(home, wanted)
-    root = config.data_root if config else None
-    there = Path(root) if root and Path(root).is_dir() else None
-    source = prepare(config.dataset if config else dataset, home, there, progress)
+    source = prepare(_reachable(config or RunConfig.parse({"dataset": dataset})), home, progress)
     metric = find(config.metric) if config else ACCURACY
     found = Candidacy(dataset, wanted, reigning, classifier, source, metric)
     if reigning is None:
@@ -96,7 +94,7 @@ def weigh(
     split = _split(config, source, wanted)
     if split is None:
         return replace(found, not_compared="the images that it was chosen by are not known")
-    if reigning.tags.get(SPLIT_TAG) != split.digest:
+    if not never_trained_on(reigning.tags, split):
         reason = "they were chosen on different splits, and each may have seen the other's images"
         return replace(found, not_compared=reason)
     try:
@@ -166,12 +164,19 @@ def _asked(home: Home, version: Champion) -> RunConfig | None:
         return None
 
 
+def _reachable(config: RunConfig) -> RunConfig:
+    """Without a directory of files that is gone: they can be fetched, or were kept as arrays."""
+    root = config.data_root
+    gone = root is not None and not Path(root).is_dir()
+    return config.model_copy(update={"data_root": None}) if gone else config
+
+
 def _split(config: RunConfig | None, source: Source, version: Champion) -> Split | None:
     """The split that a version was chosen on; None where MLflow does not say, or data differ."""
     if config is None:
         return None
     split = Split(source, config.split_seed, config.validation_share)
-    return split if split.digest == version.tags.get(SPLIT_TAG) else None
+    return split if never_trained_on(version.tags, split) else None
 
 
 def _logits(classifier: Classifier, split: Split) -> npt.NDArray[np.float32]:

@@ -11,17 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.cores import available_cores
-from pipeline_lib.data.source import prepare
+from pipeline_lib.data.source import check, prepare
 from pipeline_lib.data.splits import Split
 from pipeline_lib.families.family import Family, named
 from pipeline_lib.home import Home
 from pipeline_lib.metrics import ACCURACY, find
 from pipeline_lib.run.agreement import Fact, Verdict, agreement, best_of, equality
-from pipeline_lib.run.checks import check_data
 from pipeline_lib.run.recorded import Recorded, configuration_of, recorded
 from pipeline_lib.run.run import Run, claim_name
 from pipeline_lib.search.engine import Engine, find_engine
@@ -51,10 +49,9 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
     """
     before = recorded(home, name)
     config = before.config
-    check_data(config)
+    check(config, home)
     home.ensure_writable()
-    directory = Path(config.data_root) if config.data_root else None
-    source = prepare(config.dataset, home, directory, say)
+    source = prepare(config, home, say)
     split = Split(source, config.split_seed, config.validation_share, metric=config.metric)
     digest = split.problem.digest
     facts = [

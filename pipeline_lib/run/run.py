@@ -63,7 +63,7 @@ class Run:
         check_address(home)
         home.ensure_writable()
         _try_to_draw()
-        called = name or config.name or claim_name(home, config.dataset)
+        called = name or config.name or claim_name(home, config.problem_name)
         return cls(settle(config, home, called), called, home)
 
     @property
@@ -176,9 +176,8 @@ def load_data(run: Run) -> Split:
         ConfigurationError: The study of this name was begun with other data or settings.
         DataError: It cannot be had, or a file of it is not what it should be.
     """
-    directory = Path(run.config.data_root) if run.config.data_root else None
-    prepared = source.prepare(run.config.dataset, run.home, directory, _log.info)
     config = run.config
+    prepared = source.prepare(config, run.home, _log.info)
     split = Split(prepared, config.split_seed, config.validation_share, metric=config.metric)
     _check_study(run, split)
     return split

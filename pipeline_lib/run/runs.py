@@ -96,7 +96,8 @@ def _began(home: Home, name: str) -> float:
 def _dataset(home: Home, name: str) -> str:
     try:
         known = json.loads((home.study(name) / RUN).read_text(encoding="utf-8"))
-        return str(known["config"]["dataset"])
+        older = {"name": known["config"]["dataset"]}  # from before there were problems
+        return str(known["data"].get("problem", older)["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

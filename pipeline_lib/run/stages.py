@@ -158,7 +158,9 @@ def _report(work: Work) -> None:
     work.summary = {
         "run_id": recorder.run_id,
         **finish.summary(findings),
-        "verdict": sentence(run.config.dataset, findings.winner, findings.test, findings.untested),
+        "verdict": sentence(
+            work.split.problem.name, findings.winner, findings.test, findings.untested
+        ),
         "report": str(run.directory / REPORT),
         "leaderboard": str(run.directory / "leaderboard.csv"),
         "artifacts": {name: str(path) for name, path in drawings.items()},

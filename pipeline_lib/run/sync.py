@@ -81,11 +81,11 @@ def sync(home: Home, name: str) -> dict[str, int]:
     with run.alone():
         report = load(home, name) if (run.directory / SUMMARY).exists() else None
         environment = report.environment if report else environment_tags(run.config.seed)
-        tags = {**environment, "automl.dataset": run.config.dataset}
+        tags = {**environment, "automl.dataset": problem.name}
         found = begun.trials()  # before MLflow is told that the run goes on
         spans = [span_of(trial) for trials in found.values() for trial in trials]
         began = min((began for began, _ in spans), default=None)
-        recorder = Recorder.open(home, run.config.dataset, name, tags, began)
+        recorder = Recorder.open(home, problem.name, name, tags, began)
         recorder.log_params(run.config.model_dump())
         recorder.log_dataset(problem.name, problem.digest, begun.split_digest, begun.sizes)
         for trials in found.values():

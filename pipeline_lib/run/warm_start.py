@@ -18,8 +18,8 @@ from pipeline_lib.run.run import RUN
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""
 _LATEST = 30
-_ALIKE = ("dataset", "data_root", "space", "set", "split_seed", "validation_share", "metric")
-"""Fields of the configuration in which a run of one's past is the same."""
+_ALIKE = ("space", "set", "metric")
+"""Fields of the configuration, besides those about the data, that a run of one's past shares."""
 
 
 def settle(config: RunConfig, home: Home, name: str) -> RunConfig:
@@ -80,7 +80,8 @@ def _past(config: RunConfig, home: Home, own: str) -> list[str]:
 
 def _alike(config: RunConfig) -> list[Any]:
     """What is the same in every run of one's past; a family's file may have been edited since."""
-    return [*(getattr(config, name) for name in _ALIKE), [f.split(PIN)[0] for f in config.families]]
+    families = [family.split(PIN)[0] for family in config.families]
+    return [config.data_fields(), *(getattr(config, name) for name in _ALIKE), families]
 
 
 def _asked(home: Home, name: str) -> RunConfig | None:

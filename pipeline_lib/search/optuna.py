@@ -93,7 +93,7 @@ class OptunaEngine(Engine):
 
         config = self.config or RunConfig.parse({"engine": self.name})
         families = [Family.find(text, self.home) for text in config.families]
-        problem, budget = source.expected(config.dataset), budget_seconds or config.budget_seconds
+        problem, budget = source.expected(config), budget_seconds or config.budget_seconds
         with open_spaces(families, problem, budget, config.settings) as spaces:
             yield {family.name: each for family, each in zip(families, spaces, strict=True)}
 

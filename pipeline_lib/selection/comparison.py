@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline_lib.config import Promote
 
 SPLIT_TAG = "split_digest"
+LINEAGE_TAG = "split_lineage"
 CHOSEN_FROM_TAG = "chosen_from"
 """Tags of a model version: the split it was chosen on, and from how many models."""
 MEMBERS_TAG = "ensemble"
@@ -67,6 +68,7 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
         winner=winner.title,
         comparisons=paired.all_pairs(),
         split_digest=split.digest,
+        lineage=split.lineage,
         size=len(labels),
         chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
@@ -92,10 +94,18 @@ def tags(contest: Contest, winner: Trial) -> dict[str, str]:
         TRIAL_TAG: winner.label,
         METRIC_TAG: winner.metric.name,
     }
+    if contest.lineage:
+        found[LINEAGE_TAG] = contest.lineage
     if winner.engine == ENSEMBLE:
         members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
         found[MEMBERS_TAG] = ", ".join(members)
     return found
+
+
+def never_trained_on(known: Mapping[str, str], split: Split) -> bool:
+    """Whether a version with these tags was trained on none of a split's validation images."""
+    same_rows = known.get(SPLIT_TAG) == split.digest
+    return same_rows or bool(split.lineage and known.get(LINEAGE_TAG) == split.lineage)
 
 
 def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.NDArray[np.float32]]:

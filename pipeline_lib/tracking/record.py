@@ -65,7 +65,7 @@ class Record:
         if self._opened is None:
             from pipeline_lib.tracking import Recorder, environment_tags
 
-            dataset = self._config.dataset
+            dataset = self._config.problem_name
             tags = environment_tags(self._config.seed) | {"automl.dataset": dataset}
             self._opened = Recorder.open(self._home, dataset, self._name, tags)
         return self._opened

@@ -35,6 +35,7 @@ from promises import Broken, Promises  # noqa: E402
 from small_mnist import prepare_small  # noqa: E402
 
 from flows.prefect_server import LocalServer  # noqa: E402
+from pipeline_lib.config import RunConfig  # noqa: E402
 from pipeline_lib.data.source import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 
@@ -62,7 +63,7 @@ class Chaos:
         self.longest = dict(_SHORTEST)  # how long a run lasts, by engine
         self.mlflow = MlflowServer(home.root.parent, home.mlflow_database)
         self.prefect_url = ""
-        prepare_small(prepare("mnist", engines), home)
+        prepare_small(prepare(RunConfig(dataset="mnist"), engines), home)
         if engines.engines.is_dir():
             home.engines.symlink_to(engines.engines)
 

@@ -29,6 +29,7 @@ from processes import MARK, end, family, kind_of  # noqa: E402
 from small_mnist import prepare_small, small_dataset  # noqa: E402
 
 from flows.prefect_server import LocalServer  # noqa: E402
+from pipeline_lib.config import RunConfig  # noqa: E402
 from pipeline_lib.data.source import prepare  # noqa: E402
 from pipeline_lib.home import Home  # noqa: E402
 
@@ -175,7 +176,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as root:
         home = Home(Path(root) / "home")
-        prepare_small(prepare("mnist", Home(given.home.absolute())), home)
+        prepare_small(prepare(RunConfig(dataset="mnist"), Home(given.home.absolute())), home)
         found = watch(home, given.trials, given.workers, Path(root) / "run.log")
     print(json.dumps(asdict(found), indent=1))
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.source import prepare
 from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.data.sources.catalogued import Catalogued, status
 from pipeline_lib.data.sources.idx import read
 from pipeline_lib.data.splits import Split
-from pipeline_lib.errors import DataError, HomeError
+from pipeline_lib.errors import ConfigurationError, DataError, HomeError
 from pipeline_lib.home import Home
 
 PROJECT = Path(__file__).parents[2]
@@ -155,8 +156,8 @@ def test_an_unwritable_home_is_an_error(tiny, tmp_path):
 
 
 def test_an_unknown_name_writes_nothing(home):
-    with pytest.raises(DataError, match="did you mean mnist"):
-        prepare("minst", home)
+    with pytest.raises(ConfigurationError, match="did you mean 'mnist'"):
+        prepare(RunConfig(dataset="minst"), home)
     assert not home.root.exists()
 
 
@@ -183,9 +184,10 @@ def test_only_evaluation_unseals_the_test_set():
 WARM_START = """
 import sys
 from pathlib import Path
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.source import prepare
 from pipeline_lib.home import Home
-prepare("mnist", Home(Path(sys.argv[1])), progress=print)
+prepare(RunConfig(dataset="mnist"), Home(Path(sys.argv[1])), print)
 print(*({'torch', 'torchvision'} & set(sys.modules)))
 """
 
@@ -193,7 +195,7 @@ print(*({'torch', 'torchvision'} & set(sys.modules)))
 @pytest.fixture(scope="module")
 def real_mnist(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("real"))
-    return home, prepare("mnist", home)
+    return home, prepare(RunConfig(dataset="mnist"), home)
 
 
 @pytest.mark.slow
@@ -227,4 +229,4 @@ def test_a_corrupt_mnist_file_of_the_user_is_refused_though_the_home_is_ready(re
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="does not have the MD5 27ae3e4e"):
-        prepare("mnist", home, root=tmp_path)
+        prepare(RunConfig(dataset="mnist", data_root=str(tmp_path)), home)

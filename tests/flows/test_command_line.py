@@ -16,7 +16,7 @@ from flows import cli
 from flows.running import configuration
 from pipeline_lib.config import RunConfig
 from pipeline_lib.config_file import write_configuration
-from pipeline_lib.errors import ConfigurationError, DataError, HomeError, UserError
+from pipeline_lib.errors import ConfigurationError, HomeError, UserError
 from pipeline_lib.home import Home
 from pipeline_lib.options import Option
 
@@ -142,7 +142,7 @@ class TestFile:
         [
             ("seed: 1\nsampler: tpee\n", ":2: sampler", ConfigurationError, "'tpe'"),
             ("\n\nsmapler: tpe\n", ":3: configuration", ConfigurationError, "'sampler'"),
-            ("dataset: mnits\n", ":1: dataset", DataError, "mnist"),
+            ("dataset: mnits\n", ":1: dataset", ConfigurationError, "mnist"),
             ("seed: 1\nbudget: soon\n", ":2: budget", ConfigurationError, "90s"),
             ("budget: 9999h\n", ":1: budget_seconds", ConfigurationError, "2592000"),
             ("seed: 1\nseed: 2\n", ":2: ", ConfigurationError, "line 1"),

@@ -5,7 +5,6 @@ import pytest
 from flows.automl import automl
 from flows.deployments import presets
 from pipeline_lib.config import Promote, RunConfig, Test
-from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.names import ENGINES, PRUNERS, SAMPLERS
 
 FORM = automl.parameters.model_dump()["properties"]
@@ -28,7 +27,6 @@ def test_the_form_says_what_the_configuration_says():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("dataset", list(CATALOGUE)),
         ("engine", ["all", *ENGINES]),
         ("sampler", list(SAMPLERS)),
         ("pruner", list(PRUNERS)),

@@ -17,6 +17,7 @@ import pytest
 from in_memory import validation_logits
 from optuna.trial import TrialState as OptunaState
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.source import expected
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
@@ -351,7 +352,7 @@ class SamplerContract:
     @pytest.fixture(params=FAMILIES)
     @classmethod
     def space(cls, request) -> Space:
-        return Space(Family(request.param), expected("mnist"), _SECONDS)
+        return Space(Family(request.param), expected(RunConfig(dataset="mnist")), _SECONDS)
 
     def propose(self, study: optuna.Study, space: Space) -> optuna.Trial:
         trial = study.ask()

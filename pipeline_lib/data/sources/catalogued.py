@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pipeline_lib.data.problem import Problem
+from pipeline_lib.data.problems import check_name, keep_name
 from pipeline_lib.data.source import Progress
 from pipeline_lib.data.sources.catalogue import CATALOGUE, Dataset, find
 from pipeline_lib.data.sources.fetch import fetch
 from pipeline_lib.data.sources.idx import check_files
-from pipeline_lib.data.sources.stored import Stored, write_parts
+from pipeline_lib.data.sources.stored import Stored, staging, write_parts
 from pipeline_lib.data.store import digest
-from pipeline_lib.files import locked, write_whole
+from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.names import load
+
+if TYPE_CHECKING:
+    from pipeline_lib.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,30 @@ class Catalogued(Stored):
     """A data set of the catalogue, as arrays in a home."""
 
     kind: ClassVar[str] = "catalogue"
+    takes: ClassVar[frozenset[str]] = frozenset({"data_root"})
 
     @staticmethod
-    def check(name: str, root: Path) -> None:
+    def check(config: RunConfig, home: Home, progress: Progress) -> None:
         """See `source.check`."""
-        check_files(find(name), root)
+        if config.data_root is not None:
+            check_files(find(config.dataset), Path(config.data_root))
+        if config.problem is not None:
+            check_name(home, config.problem, find(config.dataset).classes)
 
     @staticmethod
-    def expected(name: str) -> Problem:
+    def expected(config: RunConfig) -> Problem:
         """See `source.expected`."""
-        return find(name).problem(digest="")
+        return find(config.dataset).problem(digest="")
 
     @classmethod
-    def prepare(cls, name: str, home: Home, root: Path | None, progress: Progress) -> Self:
+    def prepare(cls, config: RunConfig, home: Home, progress: Progress) -> Self:
         """See `source.prepare`."""
-        return cls.of(find(name), home, root, progress)
+        root = Path(config.data_root) if config.data_root else None
+        found = cls.of(find(config.dataset), home, root, progress)
+        if config.problem in (None, config.dataset):
+            return found
+        keep_name(home, config.problem_name, found.problem.target.names)
+        return replace(found, problem=replace(found.problem, name=config.problem_name))
 
     @classmethod
     def of(
@@ -60,14 +71,14 @@ class Catalogued(Stored):
         if ready is not None:
             return ready
         home.ensure_writable()
-        with _locked(dataset, home, progress) as staging:
+        with staging(dataset.name, home, progress) as aside:
             ready = cls._found(dataset, home) if reusable else None
             if ready is not None:
                 return ready
             if root is None:
-                fetch(dataset, home.data, staging, progress)
+                fetch(dataset, home.data, aside, progress)
             progress(f"Converting {dataset.name} to arrays")
-            ready = cls._convert(dataset, root or home.data, staging, home)
+            ready = cls._convert(dataset, root or home.data, aside, home)
             if reusable:
                 record = json.dumps({"digest": ready.problem.digest})
                 write_whole(_record(dataset, home), record)
@@ -83,16 +94,16 @@ class Catalogued(Stored):
         return ready if ready.is_whole() else None
 
     @classmethod
-    def _convert(cls, dataset: Dataset, root: Path, staging: Path, home: Home) -> Self:
+    def _convert(cls, dataset: Dataset, root: Path, aside: Path, home: Home) -> Self:
         train, test = load(dataset.reader)(dataset, root)
         found = digest(train, test)
         ready = cls(dataset.problem(found), _directory(dataset, found, home))
         if ready.is_whole():
             return ready
-        write_parts(staging / "arrays", train, test)
+        write_parts(aside / "arrays", train, test)
         shutil.rmtree(ready.directory, ignore_errors=True)  # what is left of a damaged one
         ready.directory.parent.mkdir(exist_ok=True)
-        (staging / "arrays").replace(ready.directory)
+        (aside / "arrays").replace(ready.directory)
         return ready
 
 
@@ -124,18 +135,3 @@ def _record(dataset: Dataset, home: Home) -> Path:
 
 def _directory(dataset: Dataset, digest: str, home: Home) -> Path:
     return home.data / "arrays" / f"{dataset.name}-{digest[:12]}"
-
-
-@contextmanager
-def _locked(dataset: Dataset, home: Home, progress: Progress) -> Iterator[Path]:
-    """Hold the data set against other processes; yields an empty directory to write aside in."""
-    home.data.mkdir(parents=True, exist_ok=True)
-    staging = home.data / f".staging-{dataset.name}"
-    waiting = f"Waiting for another process that is preparing {dataset.name}"
-    with locked(home.data / f".lock-{dataset.name}", lambda: progress(waiting)):
-        shutil.rmtree(staging, ignore_errors=True)  # left by a process that was killed
-        staging.mkdir()
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging)

@@ -1,0 +1,44 @@
+"""What a program handed to `find_model`, kept in a home, so that its run can be continued."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pipeline_lib.data.listing import Listing
+from pipeline_lib.data.sources import spool
+from pipeline_lib.data.sources.pictured import Pictured
+from pipeline_lib.home import Home
+
+if TYPE_CHECKING:
+    from pipeline_lib.config import RunConfig
+
+
+class Given(Pictured):
+    """Pictures and labels in memory, once they are kept."""
+
+    kind: ClassVar[str] = "given"
+
+    @classmethod
+    def listing(cls, config: RunConfig, address: str) -> Listing:
+        """See `Pictured.listing`."""
+        return spool.read(Path(address), config.problem_name)
+
+
+def keep(home: Home, data: Any) -> Path:
+    """Keep what a program gave, under its digest; returns where.
+
+    Raises:
+        DataError: It is not what `spool.write` knows.
+    """
+    home.ensure_writable()
+    aside = home.data / "given" / ".staging"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        digest = spool.write(aside, data, "data")
+        kept = aside.with_name(digest[:16])
+        shutil.rmtree(kept, ignore_errors=True)
+        return aside.replace(kept)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
