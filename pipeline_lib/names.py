@@ -25,6 +25,7 @@ ENGINES: Mapping[str, str] = {
 }
 FAMILIES: Mapping[str, str] = {
     "convnet": "pipeline_lib.families.convnet",
+    "resnet": "pipeline_lib.families.resnet",
     "book": "pipeline_lib.families.book",
 }
 SAMPLERS: Mapping[str, str] = {
@@ -44,6 +45,7 @@ TORCHVISION = "pipeline_lib.data.sources.torchvision_sets"
 
 KINDS: Mapping[str, str] = {
     "convnet": "pipeline_lib.models.convnet:ConvNet",
+    "resnet": "pipeline_lib.models.resnet:ResNet",
     "book": "pipeline_lib.models.book:BookNet",
     "autopytorch": "pipeline_lib.models.exported:build",
     "ensemble": "pipeline_lib.models.saved:build_ensemble",

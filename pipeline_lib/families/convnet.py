@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipeline_lib.errors import ConfigurationError
+
 if TYPE_CHECKING:  # the process that searches has no torch
     import torch
     from optuna.trial import BaseTrial
@@ -32,6 +34,9 @@ LONG_FROM = 4e6
 """What networks may cost where finals make ten passes. There stages may be double and padded, and
 a network may straighten images first. Images are sheared and labels smoothed a little: rungs are
 too short to show what that is worth."""
+LEAST_SIDE, MOST_SIDE = 25, 48
+"""Pixels. Of smaller images nothing is left behind the last pooling; of larger ones the narrowest
+network costs more than it may."""
 
 
 def growth(budget_seconds: float) -> float:
@@ -40,7 +45,16 @@ def growth(budget_seconds: float) -> float:
 
 
 def space(trial: BaseTrial, problem: Problem, budget: float) -> dict[str, Any]:
-    """Networks that pool early, sized to the budget in seconds; no region of it is hopeless."""
+    """Networks that pool early, sized to the budget in seconds; no region of it is hopeless.
+
+    Raises:
+        ConfigurationError: Images are too small or too large for them.
+    """
+    height, width = problem.inputs.height, problem.inputs.width
+    if not (min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE):
+        what = f"convnet is for images of {LEAST_SIDE} to {MOST_SIDE} pixels a side"
+        remedy = "choose --family resnet"
+        raise ConfigurationError("family", what, value=f"{height}×{width}", remedy=remedy)
     limit = BASE_MULTIPLY_ADDS * growth(budget)
     stem = trial.suggest_categorical("stem", ["stride", "pool"])
     chosen: dict[str, Any] = {

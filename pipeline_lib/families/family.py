@@ -21,6 +21,7 @@ and, where they are there:
     architecture(configuration, problem)    JSON of a kind that `names.KINDS` builds again, so that
                                         a stored model does not depend on this module
     transform(images, configuration, generator)    raw images to augmented ones, float32, 0…255
+    mix(images, targets, configuration, generator)    both, blended; targets are one-hot
     optimizer(model, configuration)     otherwise `training.optimizers.make_optimizer`
     schedule(progress)                  share of the peak learning rate at a progress in [0, 1],
                                         one cycle otherwise; None: a constant rate. Then a rung has
@@ -38,7 +39,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pipeline_lib import names
 from pipeline_lib.data.problem import Problem
@@ -47,6 +48,7 @@ from pipeline_lib.families.suggestions import Suggestions, from_configuration, f
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
 from pipeline_lib.own_code import OwnFile
+from pipeline_lib.training.recipe import Mix
 from pipeline_lib.training.schedule import one_cycle
 from pipeline_lib.trial import Configuration
 
@@ -158,8 +160,7 @@ class Family:
         if space is not None:
             chosen = space(suggesting, problem, budget)
             if not isinstance(chosen, Mapping):
-                returned = type(chosen).__name__
-                where = self.place_of("space")
+                where, returned = self.place_of("space"), type(chosen).__name__
                 raise FamilyError(where, "space returned no mapping", value=returned)
         else:
             import torch
@@ -244,32 +245,32 @@ class Family:
         self, images: Tensor, configuration: Configuration, generator: torch.Generator
     ) -> Tensor:
         """Raw images (B, C, H, W) of a training batch, augmented: float32 (B, C, H, W), 0…255."""
-        transform = self._hook("transform")
-        moved: Tensor = transform(images, configuration, generator) if transform else images
-        return moved.float()
+        transform = self._hook("transform", lambda images, *_: images)
+        return cast("Tensor", transform(images, configuration, generator).float())
+
+    @property
+    def mix(self) -> Mix | None:
+        """The hook of this name; None where examples are not blended."""
+        return cast("Mix | None", self._hook("mix"))
 
     def optimizer(self, model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
         """The optimiser of a network, at its peak learning rate."""
         from pipeline_lib.training.optimizers import make_optimizer
 
-        optimizer: torch.optim.Optimizer = self._hook("optimizer", make_optimizer)(
-            model, configuration
-        )
-        return optimizer
+        make = self._hook("optimizer", make_optimizer)
+        return cast("torch.optim.Optimizer", make(model, configuration))
 
     @property
     def schedule(self) -> Callable[[float], float] | None:
         """Share of the peak learning rate at a progress in [0, 1]; None for a constant rate."""
-        schedule: Callable[[float], float] | None = self._hook("schedule", one_cycle)
-        return schedule
+        return cast("Callable[[float], float] | None", self._hook("schedule", one_cycle))
 
     def loss(self, logits: Tensor, targets: Tensor, configuration: Configuration) -> Tensor:
-        """The mean loss of logits (B, classes) under targets (B,)."""
+        """The mean loss of logits (B, classes) under targets (B,) or (B, classes); see `mix`."""
         from torch.nn import functional as F
 
         loss = self._hook("loss", lambda logits, targets, _: F.cross_entropy(logits, targets))
-        mean: Tensor = loss(logits, targets, configuration)
-        return mean
+        return cast("Tensor", loss(logits, targets, configuration))
 
     def place_of(self, function: str) -> str:
         """Where the file defines a function, `mine.py:12`; its name alone where that is unknown."""

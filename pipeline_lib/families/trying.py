@@ -56,7 +56,11 @@ def try_out(family: Family, configuration: Configuration, problem: Problem) -> N
         raise FamilyError(family.place_of("build"), problem_found)
     optimizer = family.optimizer(network, configuration)
     inputs = family.transform(images, configuration, generator)
-    loss = family.loss(network.train()(inputs), torch.arange(2) % classes, configuration)
+    targets = torch.arange(2) % classes
+    if family.mix is not None:
+        hot = torch.eye(classes)[targets]  # (2, classes)
+        inputs, targets = family.mix(inputs, hot, configuration, generator)
+    loss = family.loss(network.train()(inputs), targets, configuration)
     loss.backward()
     optimizer.step()
     if family.schedule is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline_lib.models.upright import Upright
 
 BASE_WIDTHS = range(4, 513, 2)
-_REGISTER = 16
+REGISTER = 16
 """Kernels take so many channels at a time, on the CPU and on tensor cores: 24 cost what 32 do."""
 
 
@@ -139,21 +139,21 @@ def _convolutions(configuration: dict[str, Any], base: int) -> Iterator[dict[str
     double = configuration.get("double", False)
     plain = {"kernel": 3, "stride": 1, "same": same, "pool": False}
     if double:
-        yield plain | {"width": _whole(0.75 * base), "kernel": kernel}
+        yield plain | {"width": whole(0.75 * base), "kernel": kernel}
         kernel = 3
     stride = 2 if strided else 1
-    wide = {"width": _whole(base), "kernel": kernel, "stride": stride, "pool": not strided}
+    wide = {"width": whole(base), "kernel": kernel, "stride": stride, "pool": not strided}
     yield plain | wide
     if double:
-        yield plain | {"width": _whole(1.5 * base)}
-    yield plain | {"width": _whole(2 * base), "pool": True}
+        yield plain | {"width": whole(1.5 * base)}
+    yield plain | {"width": whole(2 * base), "pool": True}
     if configuration["conv3"]:
-        yield plain | {"width": _whole(configuration["conv3"] * 2 * base)}
+        yield plain | {"width": whole(configuration["conv3"] * 2 * base)}
 
 
-def _whole(width: float) -> int:
+def whole(width: float) -> int:
     """The nearest number of channels that fills registers; a half or a quarter of one if asked."""
-    for part in (_REGISTER // 4, _REGISTER // 2):
+    for part in (REGISTER // 4, REGISTER // 2):
         if width <= part:
             return part
-    return max(1, int(width / _REGISTER + 0.5)) * _REGISTER
+    return max(1, int(width / REGISTER + 0.5)) * REGISTER

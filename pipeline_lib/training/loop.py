@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.examples import Examples
@@ -149,11 +150,15 @@ class Training:
         """Train on the samples (B,) of the training part; their mean loss."""
         images, labels = self._pick(which)
         pixels = self.family.transform(images, self.configuration, self.generator)
+        targets = labels  # (B,)
+        if self.family.mix is not None:
+            targets = F.one_hot(labels, len(self.split.problem.target)).float()  # (B, classes)
+            pixels, targets = self.family.mix(pixels, targets, self.configuration, self.generator)
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)
         with self.device.autocast():
             logits = self.model(pixels)  # (B, classes)
-        loss = self.family.loss(logits.float(), labels, self.configuration)
+        loss = self.family.loss(logits.float(), targets, self.configuration)
         if not torch.isfinite(loss):
             raise TrialFailure("training", f"diverged: the loss became {loss.item()}")
         loss.backward()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from pipeline_lib.data.problem import Problem
 from pipeline_lib.trial import Configuration
@@ -11,6 +11,9 @@ from pipeline_lib.trial import Configuration
 if TYPE_CHECKING:  # who starts workers has no need of torch itself
     import torch
     from torch import Tensor, nn
+
+Mix: TypeAlias = "Callable[[Tensor, Tensor, Configuration, torch.Generator], tuple[Tensor, Tensor]]"
+"""Images (B, C, H, W) and targets (B, classes), a configuration and a generator, to the former."""
 
 
 class Recipe(Protocol):
@@ -31,11 +34,15 @@ class Recipe(Protocol):
     ) -> Tensor:
         """Raw images (B, C, H, W) of a training batch, augmented: float32, 0…255."""
 
+    @property
+    def mix(self) -> Mix | None:
+        """Blends augmented images and one-hot targets among each other; None where none are."""
+
     def optimizer(self, model: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
         """The optimiser of a network, at its peak learning rate."""
 
     def loss(self, logits: Tensor, targets: Tensor, configuration: Configuration) -> Tensor:
-        """The mean loss of logits (B, classes) under targets (B,)."""
+        """The mean loss of logits (B, classes) under targets (B,) or (B, classes); see `mix`."""
 
     def place(self, error: BaseException) -> str:
         """The line of a user's file in which an error began, or ""."""

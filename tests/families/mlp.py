@@ -34,6 +34,11 @@ def transform(images, configuration, generator):
     return images + configuration["noise"] * noise
 
 
+def mix(images, targets, configuration, generator):
+    other = torch.randperm(len(images), generator=generator, device=images.device)
+    return images.lerp(images[other], 0.1), targets.lerp(targets[other], 0.1)
+
+
 def optimizer(model, configuration):
     return torch.optim.NAdam(model.parameters(), lr=configuration["lr"])
 

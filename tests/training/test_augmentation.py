@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_lib.training import transforms as augmentation
-from pipeline_lib.training.transforms import SHIFT, SLANT, STRETCH, affine, augment, shift
+from pipeline_lib.training.transforms import (
+    SHIFT,
+    SLANT,
+    STRETCH,
+    affine,
+    augment,
+    crop,
+    cutout,
+    flip,
+    mixup,
+    recolour,
+    shift,
+)
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(5, 12), st.integers(5, 12))
 seeds = st.integers(0, 2**32 - 1)
@@ -164,3 +176,109 @@ def test_another_seed_moves_otherwise_and_images_move_apart(kind):
     assert not torch.equal(one, other)
     assert not all(torch.equal(one[0], image) for image in one[1:])
     assert math.isfinite(float(one.sum()))
+
+
+@given(shapes, seeds, st.integers(1, 4))
+def test_crop_moves_every_image_by_whole_pixels_and_repeats_its_border(shape, seed, reach):
+    images = noise(shape, seed)
+    cropped = crop(images, reach, generator(seed))
+    assert cropped.dtype == torch.uint8
+    assert cropped.shape == images.shape
+    size = (reach, reach, reach, reach)
+    padded = torch.nn.functional.pad(images.float(), size, mode="replicate").byte()
+    height, width = shape[2:]
+    for before, after in zip(padded, cropped, strict=True):
+        windows = before.unfold(1, height, 1).unfold(2, width, 1)  # (C, 2r + 1, 2r + 1, H, W)
+        same = (windows == after[:, None, None]).all(-1).all(-1).all(0)
+        assert same.any()
+
+
+def test_crop_moves_as_far_as_it_says_in_every_direction_and_no_farther():
+    images = torch.zeros(2000, 1, 11, 11, dtype=torch.uint8)
+    images[:, :, 5, 5] = 255
+    at = crop(images, 3, generator(0)).squeeze(1).nonzero()[:, 1:] - 5
+    steps = range(-3, 4)
+    assert {tuple(place) for place in at.tolist()} == {(d, r) for d in steps for r in steps}
+
+
+def test_flip_mirrors_half_of_the_images_sideways():
+    images = noise((1000, 2, 3, 4), 0)
+    flipped = flip(images, generator(0))
+    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
+    kept = (flipped == images).flatten(1).all(1)
+    assert (mirrored ^ kept).all()
+    assert 400 < mirrored.sum() < 600
+
+
+def test_recolour_changes_brightness_contrast_and_saturation_of_each_image():
+    generated = generator(0)
+    images = 64 + 128 * torch.rand(1, 3, 6, 6, generator=generated).expand(500, 3, 6, 6)
+    result = recolour(images, 0.3, generator(1))
+    assert result.min() >= 0
+    assert result.max() <= 255
+    brightness = result.mean((1, 2, 3)) / images.mean((1, 2, 3))
+    assert 0.68 < brightness.min() < 0.75
+    assert 1.25 < brightness.max() < 1.31
+    colourfulness = [
+        (each - each.mean(1, keepdim=True)).std((1, 2, 3)) / each.mean((1, 2, 3))
+        for each in (images, result)
+    ]
+    ratio = colourfulness[1] / colourfulness[0]  # contrast and saturation, brightness cancelled
+    assert ratio.min() < 0.65
+    assert ratio.max() > 1.4
+    torch.testing.assert_close(recolour(images, 0.0, generator(1)), images)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_cutout_covers_a_square_of_each_image_with_the_mean_colour(share):
+    images = 100 + 50 * torch.rand(500, 3, 16, 20, generator=generator(0))
+    result = cutout(images, share, generator(1))
+    covered = result != images
+    assert torch.equal(covered.any(1), covered.all(1))  # every channel at the same place
+    mean = images.mean((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(result[covered], mean.expand_as(images)[covered])
+    side = round(share * 16)
+    holes = covered[:, 0]
+    heights, widths = holes.any(2).sum(1), holes.any(1).sum(1)
+    assert torch.equal(holes.sum((1, 2)), heights * widths)  # a rectangle
+    assert heights.max() == widths.max() == side
+    assert (heights * widths == side * side).float().mean() > 0.25
+    assert holes.any(0).all()  # anywhere
+
+
+def test_mixup_blends_images_and_targets_by_the_same_share():
+    images = torch.arange(40.0)[:, None, None, None].expand(40, 1, 2, 2)
+    targets = torch.eye(40)
+    mixed, aims = mixup(images, targets, 0.4, generator(0))
+    torch.testing.assert_close(aims.sum(1), torch.ones(40))
+    torch.testing.assert_close(mixed[:, 0, 0, 0], aims @ torch.arange(40.0))
+    own = aims.diagonal()
+    assert own.min() > 0.6
+    assert own.min() < 0.65  # up to the most that was asked for
+    assert (own < 1).sum() > 30
+
+
+def test_each_of_them_repeats_itself_and_follows_its_seed():
+    images, targets = noise((6, 3, 8, 9), 3).float(), torch.eye(6)
+    for change in (
+        lambda g: crop(images, 2, g),
+        lambda g: flip(images, g),
+        lambda g: recolour(images, 0.4, g),
+        lambda g: cutout(images, 0.5, g),
+        lambda g: mixup(images, targets, 0.4, g)[0],
+    ):
+        first, again, other = (change(generator(seed)) for seed in (1, 1, 2))
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+
+
+def test_affine_that_does_not_move_leaves_the_middle_where_it_is():
+    images = torch.zeros(200, 1, 21, 21)
+    images[:, :, 10, 10] = 1.0
+    for moved, farthest in ((False, 0.2), (True, 3.0)):
+        result = affine(images, generator(0), moved=moved).squeeze(1)
+        grid = torch.arange(21.0) - 10
+        mass = result.sum((1, 2))
+        down = (result.sum(2) * grid).sum(1) / mass
+        assert (down.abs().max() < 0.2) == (not moved)
+        assert down.abs().max() < farthest
