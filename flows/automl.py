@@ -15,8 +15,8 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.ending import Ending
+from flows.hooks import tell
 from flows.parameters import takes_the_configuration
-from flows.telling import tell
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import Stopped, UserError
 from pipeline_lib.home import Home
@@ -25,7 +25,7 @@ from pipeline_lib.run.checks import check
 from pipeline_lib.run.finish import load_ahead
 from pipeline_lib.run.log import logged
 from pipeline_lib.run.progress import Progress
-from pipeline_lib.run.run import Run, claim_name, made_up_name
+from pipeline_lib.run.run import Run, claim_name, default_name
 from pipeline_lib.run.stages import SEARCH, STAGES, Search, Work
 from pipeline_lib.run.stopping import stoppable
 from pipeline_lib.tracking.record import Record
@@ -48,7 +48,7 @@ def _study_name() -> str:
         check(config, home)
         return config.name or claim_name(home, config.problem_name)
     except (UserError, OSError):  # the run will say it, and writes nothing
-        return given.get("name") or made_up_name("automl")
+        return given.get("name") or default_name("automl")
 
 
 @flow(
@@ -67,7 +67,7 @@ def automl(config: RunConfig) -> Any:
     """Find the best classifier of a data set within a budget, and measure a champion once."""
     logging.getLogger("automl").setLevel(logging.INFO)
     run = Run.begin(config, Home.from_environment(), config.name or flow_run.name)
-    with run.alone():
+    with run.locked():
         record = Record(run.home, run.name, run.config)
         ending = Ending(run, record)
         try:

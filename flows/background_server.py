@@ -13,23 +13,23 @@ import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from flows import doors
+from flows import auth
 from pipeline_lib.files import acquire, locked
 from pipeline_lib.isolation import ignore_signals
-from pipeline_lib.training.memory import hurry
+from pipeline_lib.training.memory import tune_process
 
 _QUIET_SECONDS = 3.0
 
 
 def _serve(listener: int, lock: int, users: Path) -> None:
     """Be the server on an open socket, with its lock, until nobody holds `users` any more."""
-    hurry()
+    tune_process()
     import uvicorn
     from prefect.server.api.server import create_app
 
     inherited = socket.socket(fileno=listener)
     host, port = inherited.getsockname()
-    app = doors.Guard(create_app(ephemeral=True, final=True), host, port)
+    app = auth.Guard(create_app(ephemeral=True, final=True), host, port)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=5, lifespan="on")
     )

@@ -9,13 +9,13 @@ import typer
 
 from flows.commands import models, results, search, setup
 from flows.commands.help import GroupedCommand, GroupedCommands
-from flows.loading import saying_what_loads
+from flows.loading import announcing_imports
 from flows.output import outlive_readers
 from flows.settings import settle
 from pipeline_lib.errors import AutomlError, HomeError, Stopped, UserError
 from pipeline_lib.home import settle_home_directory
 from pipeline_lib.run.stopping import STOPPED
-from pipeline_lib.training.memory import hurry
+from pipeline_lib.training.memory import tune_process
 
 _COMMANDS = {
     "Search": {"run": search.run, "reproduce": search.reproduce, "sync": search.sync},
@@ -91,11 +91,11 @@ def about(
 def main() -> None:
     """Run the command; what is the user's to mend is one line and exit code 2, a stop 130."""
     outlive_readers()
-    hurry()
+    tune_process()
     settle_home_directory()
     settle()
     try:
-        with saying_what_loads():
+        with announcing_imports():
             app()
     except Stopped as error:
         typer.echo(str(error), err=True)

@@ -9,7 +9,7 @@ from prefect import get_client
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled, State
 
-from flows.telling import tell
+from flows.hooks import tell
 from pipeline_lib.errors import Stopped
 from pipeline_lib.run.progress import Progress
 from pipeline_lib.run.run import Run

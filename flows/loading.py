@@ -12,7 +12,7 @@ _SLOW = {"mlflow": "MLflow", "optuna_dashboard": "optuna-dashboard", "torch": "t
 
 
 @contextmanager
-def saying_what_loads() -> Iterator[None]:
+def announcing_imports() -> Iterator[None]:
     """Write a line when a package that takes seconds begins to load."""
     finder = _Announcer()
     sys.meta_path.insert(0, finder)
@@ -22,7 +22,7 @@ def saying_what_loads() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def say_nothing() -> None:
+def stay_silent() -> None:
     """Write no such lines: the run says itself what is waited for."""
     for finder in sys.meta_path:
         if isinstance(finder, _Announcer):

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows import doors
+from flows import auth
 from flows.settings import API_URL, check_chosen_server, chosen_server, without_prefect
 from pipeline_lib.errors import ServerError
 from pipeline_lib.files import acquire, locked
@@ -45,7 +45,7 @@ _TRIMMED = {
 
 def client_settings(home: Home, api_url: str) -> dict[str, str]:
     """Environment variables with which Prefect works on our server at `api_url` for `home`."""
-    return {**_settings(home, api_url), **doors.prefect_settings()}
+    return {**_settings(home, api_url), **auth.prefect_settings()}
 
 
 def _settings(home: Home, api_url: str) -> dict[str, str]:
@@ -221,7 +221,7 @@ def _takes_password(url: str) -> bool:
     Raises:
         ServerError: It asks for another password.
     """
-    status = _status(f"{url}/admin/version", doors.authorization(), timeout=30)
+    status = _status(f"{url}/admin/version", auth.authorization(), timeout=30)
     if status == 401:
         remedy = "give AUTOML_PASSWORD or AUTOML_PASSWORD_FILE as `automl up` got it"
         raise ServerError("Prefect server", "asks for a password", value=url, remedy=remedy)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from flows.deployments import preset, presets
-from flows.loading import say_nothing
+from flows.loading import stay_silent
 from flows.prefect_api import RUN_SETTINGS
 from flows.prefect_server import LocalServer
 from flows.settings import check_servers, stand_in
@@ -59,7 +59,7 @@ def run_here(
         settle(config, home, config.name or "")  # says what is wrong before anything is started
     home.ensure_writable()
     stand_in(home)
-    say_nothing()
+    stay_silent()
     _log.setLevel(logging.INFO)
     _log.addHandler(ConsoleLines())
     _log.info("%s: %s", config.name or config.problem_name, _what_happens(config, home))

@@ -174,6 +174,6 @@ def check_chosen_server(url: str) -> None:
 def _authorization() -> dict[str, str]:
     if key := os.environ.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
-    from flows.doors import authorization
+    from flows.auth import authorization
 
     return authorization()

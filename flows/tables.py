@@ -54,7 +54,7 @@ def print_champions(home: Home, dataset: str | None) -> None:
     Raises:
         UserError: There is none.
     """
-    from pipeline_lib.registry.champions import reigns
+    from pipeline_lib.registry.champions import list_champions
 
     rows = [
         (
@@ -66,7 +66,7 @@ def print_champions(home: Home, dataset: str | None) -> None:
             reign.since,
             reign.by,
         )
-        for reign in reigns(home, dataset)
+        for reign in list_champions(home, dataset)
     ]
     head = ("model", "version", "validation", "test", "run", "since (UTC)", "by")
     Page(sys.stdout).table(head, rows, numeric=("validation", "test"))

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
-from flows import doors
+from flows import auth
 from flows.addresses import is_healthy, prefect_command
-from flows.children import Child, Children, Program
 from flows.deployments import PROJECT, presets
 from flows.prefect_api import POOL, RUN_SETTINGS, PrefectApi
 from flows.prefect_server import answers, claim, client_settings, deciding, last_lines
 from flows.settings import without_mlflow, without_prefect
+from flows.subprocesses import Child, Children, Program
 from pipeline_lib.errors import ServerError, Stopped
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import reach_loopback_directly
@@ -49,7 +49,7 @@ def up(
             home is up already, or a server ended again and again. What was started is stopped.
     """
     presets()
-    doors.check_host(host, doors.password())
+    auth.check_host(host, auth.password())
     check_address(home)
     ports = {"Prefect server": ("--prefect-port", prefect_port)}
     if server_named() is None:
@@ -89,7 +89,7 @@ class _Session:
         server = server_named()
         self.mlflow_url = without_password(server) if server else f"http://{host}:{mlflow_port}"
         self.environment = self._environment()
-        self.api = PrefectApi(f"{self.prefect_url}/api", doors.authorization(self.environment))
+        self.api = PrefectApi(f"{self.prefect_url}/api", auth.authorization(self.environment))
         self.children = Children()
         self.started_again: dict[str, float] = {}
         self.console = Console(soft_wrap=True, highlight=False)
@@ -157,11 +157,11 @@ class _Session:
         self.say("\n[bold]automl is up[/]")
         self.say(f"  Prefect  [link]{self.prefect_url}[/]  runs, schedules, logs")
         self.say(f"  MLflow   [link]{self.mlflow_url}[/]  trials, curves, models")
-        if doors.authorization(self.environment):
+        if auth.authorization(self.environment):
             self.say(
-                f"  user     {doors.USER}; Prefect's page asks for {doors.USER}:PASSWORD at once"
+                f"  user     {auth.USER}; Prefect's page asks for {auth.USER}:PASSWORD at once"
             )
-            prefect = f'PREFECT_API_AUTH_STRING="{doors.USER}:$AUTOML_PASSWORD" {prefect}'
+            prefect = f'PREFECT_API_AUTH_STRING="{auth.USER}:$AUTOML_PASSWORD" {prefect}'
         self.say("\nIn a second terminal, in any directory:")
         self.say(f"  {prefect} deployment run automl/mnist --watch", markup=False)
         self.say(f"  {prefect} deployment run automl/mnist --param budget_seconds=60", markup=False)
@@ -169,7 +169,7 @@ class _Session:
 
     def _start_prefect_server(self) -> None:
         begin_with_template("prefect", self.home.prefect / "prefect.db")
-        command = ["flows.doors", self.host, str(self.prefect_port)]
+        command = ["flows.auth", self.host, str(self.prefect_port)]
         self._start("Prefect server", command, "server.log")
 
     def _start_worker(self) -> None:
@@ -185,11 +185,11 @@ class _Session:
             command += ["--registry-store-uri", registry]
         command += ["--artifacts-destination", str(self.home.mlflow_artifacts)]
         command += ["--host", self.host, "--port", str(self.mlflow_port)]
-        names = {self.host, *doors.LOOPBACK_NAMES}
+        names = {self.host, *auth.LOOPBACK_NAMES}
         command += ["--allowed-hosts", ",".join(f"{name},{name}:*" for name in sorted(names))]
         command += ["--app-name", "automl"]
-        doors_settings = doors.mlflow_settings(self.home, self.host, self.mlflow_port)
-        settings = {**without_mlflow(self.environment), **doors_settings}
+        mlflow_auth = auth.mlflow_settings(self.home, self.host, self.mlflow_port)
+        settings = {**without_mlflow(self.environment), **mlflow_auth}
         self._start("MLflow server", command, "../mlflow/server.log", settings)
 
     def _deploy(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.files import write_whole
-from pipeline_lib.formats import discreet
+from pipeline_lib.formats import shorten_home
 from pipeline_lib.options import parse_seconds
 from pipeline_lib.settings import renamed
 
@@ -92,8 +92,8 @@ def write_configuration(path: Path, config: RunConfig, name: str) -> Path:
 
     fields = config.model_dump(mode="json", exclude={"name"})
     if config.data_root:
-        fields["data_root"] = discreet(config.data_root)
-    head = f"# {name}, by automl {version('automl')}. Again: automl run --config {path.name}\n"
+        fields["data_root"] = shorten_home(config.data_root)
+    head = f"# {name}, by automl {version('automl')}. Retraining: automl run --config {path.name}\n"
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return write_whole(path, head + text)
 

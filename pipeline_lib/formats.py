@@ -37,7 +37,7 @@ def p_value(p: float) -> str:
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
 
 
-def discreet(text: str) -> str:
+def shorten_home(text: str) -> str:
     """The text with the user's home directory written `~`."""
     try:
         home = str(Path.home())

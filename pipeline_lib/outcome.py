@@ -88,7 +88,7 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class Contest:
+class ComparisonResult:
     """What the validation images say of the run's best models and the champion."""
 
     winner: str  # the run's best, as the comparisons call it
@@ -143,7 +143,7 @@ class Choice:
     """The winner, what it was compared with, and what follows from that."""
 
     winner: Trial
-    contest: Contest
+    compared: ComparisonResult
     decision: Decision  # whether it is to become champion
     untested: str  # why the test set stays closed for it; empty where it is to be opened
 
@@ -181,9 +181,9 @@ class Findings:
         return self.choice.winner
 
     @property
-    def contest(self) -> Contest:
+    def compared(self) -> ComparisonResult:
         """What it was compared with."""
-        return self.choice.contest
+        return self.choice.compared
 
     @property
     def untested(self) -> str:

@@ -134,29 +134,29 @@ class _LiveTable:
         return table
 
 
-def _block(standing: Snapshot) -> Iterator[tuple[Text, RenderableType]]:
-    clock = Text(f"{_clock(standing.elapsed)} of {_clock(standing.budget)}", style="cyan")
-    bar = ProgressBar(total=1.0, completed=standing.share, width=_BAR)
+def _block(snapshot: Snapshot) -> Iterator[tuple[Text, RenderableType]]:
+    clock = Text(f"{_clock(snapshot.elapsed)} of {_clock(snapshot.budget)}", style="cyan")
+    bar = ProgressBar(total=1.0, completed=snapshot.share, width=_BAR)
     first = Table.grid(padding=(0, 2, 0, 0))
     first.add_row(bar, clock)
-    yield Text(standing.engine, style="bold"), first
+    yield Text(snapshot.engine, style="bold"), first
     yield (
         Text(),
         Text.assemble(
-            (f"{standing.running} running", "yellow"),
+            (f"{snapshot.running} running", "yellow"),
             " · ",
-            (f"{standing.complete} complete", "green"),
-            f" · {standing.pruned} pruned · {standing.stopped} stopped · ",
-            (f"{standing.failed} failed", "red" if standing.failed else ""),
+            (f"{snapshot.complete} complete", "green"),
+            f" · {snapshot.pruned} pruned · {snapshot.stopped} stopped · ",
+            (f"{snapshot.failed} failed", "red" if snapshot.failed else ""),
         ),
     )
-    if standing.rungs:
-        more = len(standing.rungs) - _RUNGS
-        shown_rungs = ", ".join(standing.rungs[:_RUNGS]) + (f" and {more} more" if more > 0 else "")
+    if snapshot.rungs:
+        more = len(snapshot.rungs) - _RUNGS
+        shown_rungs = ", ".join(snapshot.rungs[:_RUNGS]) + (f" and {more} more" if more > 0 else "")
         yield Text(), Text(shown_rungs, style="dim")
-    best = standing.incumbent
+    best = snapshot.incumbent
     if best is not None:
-        found = f"incumbent: trial {standing.best}, {best.text} validation {best.metric.title}"
+        found = f"incumbent: trial {snapshot.best}, {best.text} validation {best.metric.title}"
         yield Text(), Text(found, style="bold green")
 
 

@@ -30,7 +30,7 @@ def _leaderboard(work: Work) -> None:
 
 
 def _comparisons(work: Work) -> None:
-    said = "\n".join(f"- {sentence}" for sentence in work.contest.sentences())
+    said = "\n".join(f"- {sentence}" for sentence in work.compared.sentences())
     if said:
         described = f"{work.run.name}: which model is better, on validation images"
         create_markdown_artifact(said, key="comparisons", description=described)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline_lib.files import acquire
 from pipeline_lib.home import Home
 from pipeline_lib.isolation import isolated
-from pipeline_lib.training.memory import hurry
+from pipeline_lib.training.memory import tune_process
 
 LOG = "report.log"
 
@@ -79,6 +79,6 @@ def _show(drawing: Path, name: str, flow_run_id: str) -> None:
 
 
 if __name__ == "__main__":
-    hurry()
+    tune_process()
     os.nice(5)  # what comes next on this terminal goes first
     _report(Home(Path(sys.argv[1])), *sys.argv[2:])

@@ -22,4 +22,4 @@ def search_task(engine: Engine) -> Any:
 def _search(search: Search, record: Record, stop: threading.Event) -> list[Trial]:
     """Search; every trial is recorded and shown as it ends."""
     with Watch(search.progress, record) as watch:
-        return search_with(search.engine, search.request, stop, watch.see)
+        return search_with(search.engine, search.request, stop, watch.on_trial)

@@ -37,9 +37,9 @@ class Watch:
             description=f"Budget spent by {progress.engine}",
         )
 
-    def see(self, trial: Trial) -> None:
+    def on_trial(self, trial: Trial) -> None:
         """One snapshot, from the engine."""
-        improved = self._progress.see(trial)
+        improved = self._progress.add(trial)
         self._record.trial(trial)
         if improved:
             self._lines.say()
@@ -50,10 +50,10 @@ class Watch:
             self._update()
 
     def _update(self) -> None:
-        standing = self._progress.look()
-        percent = 100.0 if self._ended.is_set() else round(standing.share * 100, 1)
+        snapshot = self._progress.look()
+        percent = 100.0 if self._ended.is_set() else round(snapshot.share * 100, 1)
         try:
-            update_progress_artifact(self._artifact, percent, standing.line())
+            update_progress_artifact(self._artifact, percent, snapshot.line())
             self._shown = True
         except httpx.HTTPError as error:  # it is a picture of the search, no part of it
             if self._shown:

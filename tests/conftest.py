@@ -16,12 +16,12 @@ from pipeline_lib.data.source import prepare
 from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
-from pipeline_lib.training.memory import hurry
+from pipeline_lib.training.memory import tune_process
 
 if TYPE_CHECKING:
     from pipeline_lib.run.pipeline import Outcome
 
-hurry()  # as the command line does
+tune_process()  # as the command line does
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 settings.register_profile("automl", deadline=None)  # a busy machine is no failure
 settings.load_profile("automl")

@@ -60,8 +60,10 @@ class House:
         split = Split(self.data, run.config.split_seed, SHARE)
         with run.recording() as record:
             begin(run, split, record)
-            contest = finish.hold_contest(run, Candidates([winner], {}), winner, split, record)
-            choice = finish.decide(run, winner, contest)
+            compared = finish.compare_candidates(
+                run, Candidates([winner], {}), winner, split, record
+            )
+            choice = finish.decide(run, winner, compared)
             self.before_test()
             test = finish.test_winner(run, choice, self.data, record)
             registration = finish.register(run, choice, self.data.problem, test, record)

@@ -118,5 +118,5 @@ def test_a_store_that_takes_no_files_is_refused_before_the_search(
     run = Run.begin(RunConfig(engine="optuna"), home, "first")
     with pytest.raises(ServerError, match="takes no files"), run.recording():
         raise AssertionError("not reached")
-    with run.alone():  # the name is free again
+    with run.locked():  # the name is free again
         pass

@@ -316,7 +316,7 @@ def test_a_study_that_leads_out_of_the_home(home, tmp_path):
     (home / "studies").mkdir(parents=True)
     (home / "studies" / "first").symlink_to(tmp_path / "elsewhere")
     run = Run.begin(RunConfig(), Home(home), "first")
-    with pytest.raises(ConfigurationError, match="leads elsewhere, got 'first'"), run.alone():
+    with pytest.raises(ConfigurationError, match="leads elsewhere, got 'first'"), run.locked():
         raise AssertionError("not reached")
     assert list((tmp_path / "elsewhere").iterdir()) == []
 

@@ -86,7 +86,7 @@ def test_only_losing_weights_go(searched, monkeypatch, capsys):
     taken = bytes_on_disk(before)
     assert len(before) == 2 * len(trials) + 1  # studies, MLflow's copies, the registry
 
-    with run.alone():
+    with run.locked():
         (left_alone,) = clean(home, Policy(1, 0), dry_run=False)
     assert "going on" in left_alone.skipped
     assert weights(home) == before

@@ -82,7 +82,7 @@ def test_no_model_is_measured_twice_whichever_run_it_wins(
 ) -> None:
     _, first = house.end("first", networks[1])
     _, same = house.end("first", networks[1])
-    assert same.contest.is_champion
+    assert same.compared.is_champion
     _, other = house.end("other", networks[1], test="never")
     assert first.test == same.test == other.test is not None
     assert house.evaluations == 1
@@ -128,6 +128,6 @@ def test_a_champion_that_another_run_made_meanwhile_stays_and_the_evaluation_sta
     assert late.test is not None
     assert house.evaluations == 1
     assert house.metrics("late")["test_accuracy"] == late.test.accuracy
-    reigning = champion(house.home, "mnist")
-    assert reigning is not None
-    assert reigning.version == 1
+    current_champion = champion(house.home, "mnist")
+    assert current_champion is not None
+    assert current_champion.version == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_lib.formats import discreet
+from pipeline_lib.formats import shorten_home
 from pipeline_lib.tracking import environment, environment_tags
 
 ROOT = Path(__file__).parents[1]
@@ -65,9 +65,9 @@ def test_a_git_that_does_not_answer_costs_a_tag(
 
 
 def test_home_directories_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert discreet(f"no file {Path.home()}/secret/x.png") == "no file ~/secret/x.png"
+    assert shorten_home(f"no file {Path.home()}/secret/x.png") == "no file ~/secret/x.png"
     monkeypatch.setenv("HOME", "/u/me")
-    assert discreet("/u/me/x, /u/menace and '/u/me'") == "~/x, /u/menace and '~'"
+    assert shorten_home("/u/me/x, /u/menace and '/u/me'") == "~/x, /u/menace and '~'"
 
 
 def test_a_user_without_a_home_has_nothing_to_hide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_a_user_without_a_home_has_nothing_to_hide(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    assert discreet("no file /secret/x.png") == "no file /secret/x.png"
+    assert shorten_home("no file /secret/x.png") == "no file /secret/x.png"
 
 
 @pytest.mark.slow

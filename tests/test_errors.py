@@ -52,7 +52,8 @@ def test_the_tree_in_the_docstring_is_the_tree():
 def test_what_the_user_can_mend_is_a_user_error():
     mendable = {kind.__name__ for kind in UserError.__subclasses__()}
     assert mendable == {
-        "ConfigurationError", "DataError", "HomeError", "ImageError", "ModelError", "ServerError",
+        "ConfigurationError", "DataError", "FamilyError", "HomeError", "ImageError", "ModelError",
+        "ServerError",
     }  # fmt: skip
     assert not issubclass(errors.EngineUnavailable, UserError)
     assert not issubclass(errors.TrialFailure, UserError)

@@ -157,15 +157,15 @@ def test_the_same_reading_says_how_sure_how_robust_and_where_wrong(small_mnist, 
     assert len(result.robustness) == 3
     assert all(0 <= accuracy <= 1 for accuracy in result.robustness.values())
 
-    chances = (logits / 2.0).softmax(1)  # as confident as the registered model will be
+    probabilities = (logits / 2.0).softmax(1)  # as confident as the registered model will be
     sure = [mistake.confidence for mistake in result.mistakes]
     assert len(sure) == 25
     assert sure == sorted(sure, reverse=True)
-    wrong = chances.argmax(1).numpy() != labels
-    assert sure[0] == pytest.approx(float(chances.max(1).values[wrong].max()), abs=1e-6)
+    wrong = probabilities.argmax(1).numpy() != labels
+    assert sure[0] == pytest.approx(float(probabilities.max(1).values[wrong].max()), abs=1e-6)
     for mistake in result.mistakes:
         assert mistake.label == str(labels[mistake.image]) != mistake.predicted
-        assert mistake.predicted == str(int(chances[mistake.image].argmax()))
+        assert mistake.predicted == str(int(probabilities[mistake.image].argmax()))
     json.dumps(result.as_json())
 
 

@@ -109,10 +109,10 @@ def test_children_find_our_modules_and_the_standard_librarys(tmp_path, monkeypat
     monkeypatch.chdir(users_directory(tmp_path / "here"))
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONUTF8", "0")
-    code = "import tokenize, logging, tasks, flows.children as ours; print('…', ours.__file__)"
+    code = "import tokenize, logging, tasks, flows.subprocesses as ours; print('…', ours.__file__)"
     done = captured([sys.executable, "-c", code])
-    assert done.stdout.strip() == f"… {ROOT / 'flows' / 'children.py'}"
-    done = captured([sys.executable, "-m", "flows.children", "no-mark"])
+    assert done.stdout.strip() == f"… {ROOT / 'flows' / 'subprocesses.py'}"
+    done = captured([sys.executable, "-m", "flows.subprocesses", "no-mark"])
     assert (done.stdout, done.returncode) == ("", 0)
 
 

@@ -20,8 +20,8 @@ def test_a_process_in_a_hurry_collects_seldom_and_not_as_it_ends():
         "import atexit, gc\n"
         "atexit.register(lambda: print(gc.get_freeze_count()))\n"  # the last to be called
         "print(gc.get_threshold()[0])\n"
-        "from pipeline_lib.training.memory import hurry\n"
-        "hurry()\n"
+        "from pipeline_lib.training.memory import tune_process\n"
+        "tune_process()\n"
         "print(gc.get_threshold()[0])\n"
     )
     assert int(after) > 100 * int(before)
@@ -31,8 +31,8 @@ def test_a_process_in_a_hurry_collects_seldom_and_not_as_it_ends():
 def test_what_is_loaded_for_good_is_out_of_the_collectors_sight_and_new_things_are_not():
     enabled, loaded_is_seen, new_is_seen = said(
         "import gc, sys\n"
-        "from pipeline_lib.training.memory import load_for_good\n"
-        "load_for_good('colorsys', 'json.tool')\n"
+        "from pipeline_lib.training.memory import preload_and_freeze\n"
+        "preload_and_freeze('colorsys', 'json.tool')\n"
         "new = [[]]\n"
         "seen = {id(each) for each in gc.get_objects()}\n"
         "print(gc.isenabled(), id(sys.modules['colorsys'].__dict__) in seen, id(new) in seen)\n"

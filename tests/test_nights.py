@@ -92,7 +92,7 @@ class Night:
 
     outcome: Outcome
     config: RunConfig
-    reigning: float  # validation accuracy of the champion
+    current_champion: float  # validation accuracy of the champion
 
     @property
     def searched(self) -> list[Any]:
@@ -125,7 +125,7 @@ def nights(mnist: Catalogued, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_five_nights_search_anew_and_keep_the_best(nights: tuple[Home, list[Night]]) -> None:
     home, found = nights
     assert len({night.config.seed for night in found}) == 5
-    assert len({night.outcome.findings.contest.split_digest for night in found}) == 1
+    assert len({night.outcome.findings.compared.split_digest for night in found}) == 1
     proposed = [
         {tuple(t.configuration.items()) for t in night.searched if "from" not in t.notes}
         for night in found[1:]
@@ -145,9 +145,9 @@ def test_five_nights_search_anew_and_keep_the_best(nights: tuple[Home, list[Nigh
             key, accuracy = tuple(trial.configuration.items()), trial.value or 0.0
             record[key] = max(accuracy, record.get(key, 0.0))
 
-    reigning = [night.reigning for night in found]
-    assert reigning == sorted(reigning)
-    assert reigning[-1] == pytest.approx(max(n.outcome.winner.value or 0 for n in found),
+    current_champion = [night.current_champion for night in found]
+    assert current_champion == sorted(current_champion)
+    assert current_champion[-1] == pytest.approx(max(n.outcome.winner.value or 0 for n in found),
                                          abs=1e-4)  # fmt: skip
     tested = [night for night in found if night.outcome.test]
     assert tested == [night for night in found if night.outcome.findings.choice.decision.promote]

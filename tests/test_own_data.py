@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.home import Home
-from pipeline_lib.registry.champions import reigns
+from pipeline_lib.registry.champions import list_champions
 from pipeline_lib.run.pipeline import find_model
 from pipeline_lib.run.runs import list_runs
 from pipeline_lib.serving.prediction import classify
@@ -55,13 +55,13 @@ def test_two_nights_of_a_folder_that_grows(home, tmp_path):
     assert answer.label in ("flat", "upright")
     written(root, 160, 80)
     later = find_model(config.model_copy(update={"seed": 1, "promote": "never"}), home)
-    contest = later.findings.contest
-    assert contest.not_compared == ""
-    assert contest.champion is not None
-    assert any(contest.champion_title in (each.a, each.b) for each in contest.comparisons)
-    assert contest.size > first.findings.contest.size
+    compared = later.findings.compared
+    assert compared.not_compared == ""
+    assert compared.champion is not None
+    assert any(compared.champion_title in (each.a, each.b) for each in compared.comparisons)
+    assert compared.size > first.findings.compared.size
     assert {entry.dataset for entry in list_runs(home)} == {"stripes"}
-    assert [reign.model for reign in reigns(home, "stripes")] == ["automl-stripes"]
+    assert [reign.model for reign in list_champions(home, "stripes")] == ["automl-stripes"]
 
 
 @pytest.mark.slow

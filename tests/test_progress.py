@@ -33,7 +33,7 @@ def test_a_later_snapshot_of_a_trial_replaces_the_earlier(progress):
         trial(1, 0.8, state=TrialState.PRUNED), trial(2, state=TrialState.FAILED),
         trial(3, stage="final"),
     ):  # fmt: skip
-        progress.see(snapshot)
+        progress.add(snapshot)
     standing = progress.look()
     assert (standing.running, standing.complete, standing.pruned, standing.failed) == (2, 0, 1, 1)
     assert standing.incumbent.number == 0
@@ -42,12 +42,12 @@ def test_a_later_snapshot_of_a_trial_replaces_the_earlier(progress):
 
 
 def test_see_tells_of_a_new_incumbent_only(progress):
-    assert not progress.see(trial(0))
-    assert progress.see(trial(0, 0.90))
-    assert not progress.see(trial(1, 0.89))
-    assert not progress.see(trial(2, 0.90))
-    assert progress.see(trial(1, 0.89, 0.95))
-    assert not progress.see(trial(1, 0.89, 0.95, state=TrialState.COMPLETE))
+    assert not progress.add(trial(0))
+    assert progress.add(trial(0, 0.90))
+    assert not progress.add(trial(1, 0.89))
+    assert not progress.add(trial(2, 0.90))
+    assert progress.add(trial(1, 0.89, 0.95))
+    assert not progress.add(trial(1, 0.89, 0.95, state=TrialState.COMPLETE))
     assert progress.look().incumbent.number == 1
 
 
@@ -79,8 +79,8 @@ def test_it_may_be_read_while_it_is_written(progress):
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(300):
-        progress.see(trial(number, 0.5))
-        progress.see(trial(number, 0.5, 0.6, state=TrialState.COMPLETE))
+        progress.add(trial(number, 0.5))
+        progress.add(trial(number, 0.5, 0.6, state=TrialState.COMPLETE))
     done.set()
     reader.join()
     assert not problems
@@ -88,9 +88,9 @@ def test_it_may_be_read_while_it_is_written(progress):
 
 
 def test_trials_are_called_by_their_family_where_there_are_several(progress):
-    progress.see(replace(trial(0, 0.9), family="convnet"))
+    progress.add(replace(trial(0, 0.9), family="convnet"))
     assert progress.look().best == "#0"
-    progress.see(replace(trial(1, 0.95), family="mine.py"))
+    progress.add(replace(trial(1, 0.95), family="mine.py"))
     standing = progress.look()
     assert "by #1 mine.py" in standing.line()
     assert set(standing.rungs) == {"#0 convnet rung 2", "#1 mine.py rung 2"}

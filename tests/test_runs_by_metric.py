@@ -16,7 +16,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import load_model
-from pipeline_lib.registry.champions import reigns
+from pipeline_lib.registry.champions import list_champions
 from pipeline_lib.registry.promotion import champion
 from pipeline_lib.run.pipeline import Outcome, find_model
 from pipeline_lib.run.runs import list_runs
@@ -125,7 +125,7 @@ def test_people_read_of_the_loss(by_loss, home):
     for page in (report, card, repr(by_loss)):
         assert "log loss" in page
         assert text in page
-    (reign,) = reigns(home, "mnist")
+    (reign,) = list_champions(home, "mnist")
     assert reign.validation == f"{text} log loss"
     entry = next(run for run in list_runs(home) if run.name == "loss")
     assert entry.best == f"{text} log loss"
@@ -159,7 +159,7 @@ def test_a_champion_of_another_metric_is_compared_by_the_users_own(by_loss, home
     path.write_text(OWN, encoding="utf-8")
     asked = {"metric": f"{path}:brier", "name": "own", "trials": 1, "ensemble": 1}
     found = find_model(RunConfig(**COUNTED, **asked), home)
-    pair = found.findings.contest.against_champion
+    pair = found.findings.compared.against_champion
     assert pair.metric.name == "mine.py:brier"
     assert found.winner.scores.keys() == {"accuracy", "mine.py:brier"}
     for name, trial in (("own", found.winner), ("champion", by_loss.winner)):

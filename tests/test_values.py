@@ -14,12 +14,12 @@ from made import made_rung
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.metrics import ACCURACY, METRICS, Metric
-from pipeline_lib.outcome import Champion, Contest
+from pipeline_lib.outcome import Champion, ComparisonResult
 from pipeline_lib.report.charts import value_over_time
 from pipeline_lib.report.figures import value_axis
 from pipeline_lib.run.gc import Policy, losers
 from pipeline_lib.run.progress import Progress
-from pipeline_lib.search.fidelity import next_finalist
+from pipeline_lib.search.finalists import next_finalist
 from pipeline_lib.selection.comparison import decide
 from pipeline_lib.selection.ensemble import select
 from pipeline_lib.selection.ensemble_storage import Ensembles
@@ -78,16 +78,16 @@ def test_a_trial_without_a_value_is_never_the_best():
     assert best(trials) == better
     assert finalists([without, worse]) == [worse]
     progress = Progress("optuna", 60.0)
-    assert not progress.see(without)
-    assert progress.see(worse)
-    assert progress.see(better)
-    assert not progress.see(replace(worse, number=3))
+    assert not progress.add(without)
+    assert progress.add(worse)
+    assert progress.add(better)
+    assert not progress.add(replace(worse, number=3))
     assert progress.look().incumbent == better
     assert losers(trials, Policy(best=1, last=0)) == [without, worse]
 
 
 def test_the_finalist_is_the_one_with_the_smaller_loss():
-    chosen = next_finalist([of_loss(0, 0.9), of_loss(1, 0.2), of_loss(2, 0.4)], [])
+    chosen = next_finalist([of_loss(0, 0.9), of_loss(1, 0.2), of_loss(2, 0.4)], [], {"": ""})
     assert chosen is not None
     assert chosen.trial.number == 1
 
@@ -95,14 +95,14 @@ def test_the_finalist_is_the_one_with_the_smaller_loss():
 def test_a_mixture_begins_with_the_best_by_the_metric():
     """The first errs least; by macro F1 the second is best, since it knows the rare class."""
     (never, targets), (finds, _) = confused(0, 0), confused(8, 9)
-    chances = np.stack([0.9 * never + 0.05, 0.9 * finds + 0.05])
-    assert select(chances, targets, 1, ACCURACY).drawn[0] == 0
-    assert select(chances, targets, 1, MACRO_F1).drawn[0] == 1
+    probabilities = np.stack([0.9 * never + 0.05, 0.9 * finds + 0.05])
+    assert select(probabilities, targets, 1, ACCURACY).drawn[0] == 0
+    assert select(probabilities, targets, 1, MACRO_F1).drawn[0] == 1
 
 
-def a_contest(*pairs: Comparison, **tags: str) -> Contest:
-    reigning = Champion(3, "older", {"split_digest": "s", "chosen_from": "1", **tags})
-    return Contest("Optuna #1", pairs, "s", 100, 1, 1.0, (0.0, 1.0), reigning)
+def a_contest(*pairs: Comparison, **tags: str) -> ComparisonResult:
+    current_champion = Champion(3, "older", {"split_digest": "s", "chosen_from": "1", **tags})
+    return ComparisonResult("Optuna #1", pairs, "s", 100, 1, 1.0, (0.0, 1.0), current_champion)
 
 
 def test_a_champion_of_another_split_is_compared_by_the_metric_of_today():
@@ -202,10 +202,10 @@ def test_an_old_record_is_of_accuracy():
 
 
 def test_an_old_study_of_auto_pytorch_is_read(tmp_path):
-    from pipeline_lib.search.autopytorch.storage import Journal
+    from pipeline_lib.search.lines import Journal
 
     (tmp_path / "study.jsonl").write_text(OLD_STUDY, encoding="utf-8")
-    (trial,) = Journal("s", tmp_path).trials()
+    (trial,) = Journal("autopytorch", "s", tmp_path).trials()
     assert (trial.value, trial.accuracy, trial.metric) == (0.95, 0.95, ACCURACY)
     assert trial.model == tmp_path / "trials" / "0000"
 

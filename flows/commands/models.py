@@ -54,10 +54,10 @@ def promote(
     home: HomeOption = None,
 ) -> None:
     """Compare a registered version with the champion, ask, and make it champion."""
-    from flows.promoting import promote_by_hand
+    from flows.promoting import promote_manually
 
     here = use_home(home)
-    promote_by_hand(here, _known(here, dataset), version, why, yes=yes)
+    promote_manually(here, _known(here, dataset), version, why, yes=yes)
 
 
 def rollback(

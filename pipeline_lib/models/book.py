@@ -33,8 +33,8 @@ class BookNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) raw pixels to (B, classes) log-probabilities."""
-        chances: Tensor = self.layers(self.normalise(images))  # (B, classes), their logarithms
-        return chances
+        log_probabilities: Tensor = self.layers(self.normalise(images))  # (B, classes)
+        return log_probabilities
 
 
 def design(configuration: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:

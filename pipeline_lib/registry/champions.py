@@ -14,8 +14,8 @@ from pipeline_lib.tracking.store import open_store
 
 
 @dataclass(frozen=True)
-class Reign:
-    """A champion, where it is from, and since when it reigns."""
+class ChampionEntry:
+    """A champion, where it is from, and since when."""
 
     model: str
     version: int
@@ -26,31 +26,38 @@ class Reign:
     by: str
 
 
-def reigns(home: Home, dataset: str | None) -> list[Reign]:
+def list_champions(home: Home, dataset: str | None) -> list[ChampionEntry]:
     """The champion of a data set, or of every one.
 
     Raises:
         ModelError: There is none.
     """
     wanted = registered_names(home) if dataset is None else [dataset]
-    found = [(name, reigning) for name in wanted if (reigning := champion(home, name))]
+    found = [
+        (name, current_champion) for name in wanted if (current_champion := champion(home, name))
+    ]
     if not found:
         where = "model" if dataset is None else model_name(dataset)
         remedy = "`automl run` makes one; --home or AUTOML_HOME says where to look"
         raise ModelError(where, "has no champion yet", remedy=remedy)
-    return [_reign(home, name, reigning) for name, reigning in found]
+    return [_entry_of(home, name, current_champion) for name, current_champion in found]
 
 
-def _reign(home: Home, dataset: str, reigning: Champion) -> Reign:
-    promoted = [event for event in history(home, dataset) if event.version == reigning.version]
-    run = open_store(home).client.get_run(reigning.run_id).info.run_name
-    metric = _metric(reigning)
-    return Reign(
+def _entry_of(home: Home, dataset: str, current_champion: Champion) -> ChampionEntry:
+    promoted = [
+        event for event in history(home, dataset) if event.version == current_champion.version
+    ]
+    run = open_store(home).client.get_run(current_champion.run_id).info.run_name
+    metric = _metric(current_champion)
+    return ChampionEntry(
         model=model_name(dataset),
-        version=reigning.version,
-        validation=_figure(reigning, "val", metric),
+        version=current_champion.version,
+        validation=_figure(current_champion, "val", metric),
         test=", ".join(
-            filter(None, (_figure(reigning, "test", m) for m in dict.fromkeys((ACCURACY, metric))))
+            filter(
+                None,
+                (_figure(current_champion, "test", m) for m in dict.fromkeys((ACCURACY, metric))),
+            )
         ),
         run=str(run),
         since=promoted[-1].at[:16].replace("T", " ") if promoted else "",
@@ -58,11 +65,11 @@ def _reign(home: Home, dataset: str, reigning: Champion) -> Reign:
     )
 
 
-def _metric(reigning: Champion) -> Metric:
+def _metric(current_champion: Champion) -> Metric:
     """What it was chosen by: before models said so, accuracy."""
-    return metric_of(reigning.tags.get(METRIC_TAG, ACCURACY.name))
+    return metric_of(current_champion.tags.get(METRIC_TAG, ACCURACY.name))
 
 
-def _figure(reigning: Champion, part: str, metric: Metric) -> str:
-    known = reigning.tags.get(f"{part}_{metric.key}")
+def _figure(current_champion: Champion, part: str, metric: Metric) -> str:
+    known = current_champion.tags.get(f"{part}_{metric.key}")
     return metric.phrase(float(known)) if known else ""

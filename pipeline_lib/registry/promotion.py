@@ -71,7 +71,7 @@ def promotable(home: Home, dataset: str, version: int | None) -> Champion:
     Raises:
         ModelError: There is no such version, or it is champion already.
     """
-    with _alone(home, dataset) as (client, name):
+    with _exclusively(home, dataset) as (client, name):
         number = _promotable(client, name, version)
         found = client.get_model_version(name, str(number))
         return Champion(number, found.run_id or "", found.tags)
@@ -83,7 +83,7 @@ def check_champion(home: Home, dataset: str, met: int | None) -> None:
     Raises:
         ModelError: It is another by now.
     """
-    with _alone(home, dataset) as (client, name):
+    with _exclusively(home, dataset) as (client, name):
         _check_champion(client, name, met)
 
 
@@ -108,12 +108,12 @@ def promote(
     Raises:
         ModelError: There is no such version, it is champion already, or the champion is another.
     """
-    with _alone(home, dataset) as (client, name):
+    with _exclusively(home, dataset) as (client, name):
         version = _promotable(client, name, version)
         if met != ANY:
             _check_champion(client, name, met)
         before = _aliases(client, name).get(CHAMPION)
-        return _enthrone(client, name, version, "promote", (by or _person(), why), before)
+        return _set_champion(client, name, version, "promote", (by or _person(), why), before)
 
 
 def promote_over(home: Home, dataset: str, version: int, seen: int | None, why: str) -> bool:
@@ -122,14 +122,14 @@ def promote_over(home: Home, dataset: str, version: int, seen: int | None, why: 
     What was decided against one champion says nothing of another, which a second run may have
     promoted meanwhile. Returns whether the version is champion now.
     """
-    with _alone(home, dataset) as (client, name):
+    with _exclusively(home, dataset) as (client, name):
         now = _aliases(client, name).get(CHAMPION)
         if now not in (seen, version):
             return False
         if now == version and any(e.version == version for e in _events(client, name)):
             _retire_challenger(client, name, version)  # what a try whose reply was lost left to do
         else:
-            _enthrone(client, name, version, "promote", ("automl run", why), seen)
+            _set_champion(client, name, version, "promote", ("automl run", why), seen)
         return True
 
 
@@ -139,13 +139,13 @@ def rollback(home: Home, dataset: str, why: str) -> Event:
     Raises:
         ModelError: There was none before, or its version was deleted.
     """
-    with _alone(home, dataset) as (client, name):
+    with _exclusively(home, dataset) as (client, name):
         current = _aliases(client, name).get(CHAMPION)
-        before = [version for version in _reigns(client, name) if version != current]
+        before = [version for version in _promoted(client, name) if version != current]
         if current is None or not before:
             problem = f"has no champion before version {current}" if current else "has no champion"
             raise ModelError(name, problem, remedy="`automl promote` makes a version champion")
-        return _enthrone(client, name, before[-1], "rollback", (_person(), why), current)
+        return _set_champion(client, name, before[-1], "rollback", (_person(), why), current)
 
 
 def history(home: Home, dataset: str) -> list[Event]:
@@ -179,7 +179,7 @@ def _promotable(client: MlflowClient, name: str, version: int | None) -> int:
     return version
 
 
-def _enthrone(
+def _set_champion(
     client: MlflowClient,
     name: str,
     version: int,
@@ -203,16 +203,16 @@ def _retire_challenger(client: MlflowClient, name: str, version: int) -> None:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
-def _reigns(client: MlflowClient, name: str) -> list[int]:
+def _promoted(client: MlflowClient, name: str) -> list[int]:
     """Versions that were promoted and not rolled back, oldest first; deleted ones are left out."""
-    reigns: list[int] = []
+    list_champions: list[int] = []
     for event in _events(client, name):
-        if event.action == "rollback" and event.version in reigns:
-            last = len(reigns) - 1 - reigns[::-1].index(event.version)
-            del reigns[last + 1 :]
+        if event.action == "rollback" and event.version in list_champions:
+            last = len(list_champions) - 1 - list_champions[::-1].index(event.version)
+            del list_champions[last + 1 :]
         else:
-            reigns.append(event.version)
-    return reigns
+            list_champions.append(event.version)
+    return list_champions
 
 
 def _events(client: MlflowClient, name: str) -> list[Event]:
@@ -250,7 +250,7 @@ def _aliases(client: MlflowClient, name: str) -> dict[str, int]:
 
 
 @contextmanager
-def _alone(home: Home, dataset: str) -> Iterator[tuple[MlflowClient, str]]:
+def _exclusively(home: Home, dataset: str) -> Iterator[tuple[MlflowClient, str]]:
     """MLflow's client and the model's name, while no other process of this home promotes."""
     name = model_name(dataset)
     if not _has_store(home):

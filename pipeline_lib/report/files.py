@@ -25,7 +25,7 @@ from pipeline_lib.formats import p_value
 from pipeline_lib.home import Home
 from pipeline_lib.metrics import ACCURACY
 from pipeline_lib.options import choice
-from pipeline_lib.outcome import Contest, Ensemble, Findings
+from pipeline_lib.outcome import ComparisonResult, Ensemble, Findings
 from pipeline_lib.report import verdict
 from pipeline_lib.report.build import build_report
 from pipeline_lib.report.card import build_card
@@ -51,8 +51,8 @@ def keep(directory: Path, findings: Findings, problem: Problem) -> Path:
         "problem": problem.as_json(),
         "winner": [winner.engine, winner.number],
         "model": f"models:/{model_name(problem.name)}/{findings.registration.version}",
-        "standing": verdict.standing(findings),
-        "statistics": asdict(statistics_of(findings.contest)),
+        "standing": verdict.promotion_sentence(findings),
+        "statistics": asdict(statistics_of(findings.compared)),
         "environment": environment_tags(config.seed),
     }
     return write_whole(directory / SUMMARY, json.dumps(kept, indent=1) + "\n")
@@ -175,7 +175,7 @@ def _tested_since(home: Home, winner: Trial, problem: Problem) -> TestResult | N
     return read_figures(figures(home, problem.digest, model_digest(winner.model)))
 
 
-def statistics_of(contest: Contest) -> Section:
+def statistics_of(compared: ComparisonResult) -> Section:
     """Which model is shown to be better: a sentence and a row for each pair."""
     rows = tuple(
         (
@@ -186,14 +186,14 @@ def statistics_of(contest: Contest) -> Section:
             p_value(c.adjusted_p).removeprefix("p ").removeprefix("= "),
             Units(c.metric).text(c.detectable),
         )
-        for c in contest.comparisons
+        for c in compared.comparisons
     )
     head = ("models", "difference", "95% CI", "p", "p (Holm)", "minimum detectable difference")
     units = "percentage points"
-    if contest.comparisons and contest.comparisons[0].metric != ACCURACY:
-        units = Units(contest.comparisons[0].metric).name.removeprefix("in ")
-    caption = f"Paired on {contest.size:,} validation images; differences in {units}"
-    ended = tuple(each if each.endswith(".") else f"{each}." for each in contest.sentences())
+    if compared.comparisons and compared.comparisons[0].metric != ACCURACY:
+        units = Units(compared.comparisons[0].metric).name.removeprefix("in ")
+    caption = f"Paired on {compared.size:,} validation images; differences in {units}"
+    ended = tuple(each if each.endswith(".") else f"{each}." for each in compared.sentences())
     return Section(ended, (Table(caption, head, rows),) if rows else ())
 
 

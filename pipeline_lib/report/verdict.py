@@ -42,13 +42,13 @@ def verdict(findings: Findings) -> str:
     ensemble = findings.ensemble
     parts = [
         f"**{sentence(findings.config.problem_name, winner, test, findings.untested)}**",
-        standing(findings),
+        promotion_sentence(findings),
         "### Leaderboard",
         _table(*leaderboard.texts(leaderboard.leaderboard(trials).head(_TOP))),
         "### Trials",
         "\n".join(f"- {line}" for line in count_lines(findings.config.engines, trials)),
         "### Comparisons on validation images",
-        "\n".join(f"- {line}" for line in findings.contest.sentences()) or _ALONE,
+        "\n".join(f"- {line}" for line in findings.compared.sentences()) or _ALONE,
         *(["### Ensemble", ensemble.sentence()] if ensemble else []),
         "### Hyperparameters of the winner",
         _table(("name", "value"), [(k, short(v)) for k, v in winner.configuration.items()]),
@@ -58,10 +58,10 @@ def verdict(findings: Findings) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def standing(findings: Findings) -> str:
+def promotion_sentence(findings: Findings) -> str:
     """Whether the winner is champion, in one sentence."""
     registered = findings.registration
-    version, before = registered.version, findings.contest.champion
+    version, before = registered.version, findings.compared.champion
     if registered.model and before is None:
         return f"Version {version} is registered as champion (first model)."
     if registered.model:

@@ -13,18 +13,18 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import AutomlError, ModelError
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
-from pipeline_lib.outcome import Choice, Contest, Findings, Registration, validation
+from pipeline_lib.outcome import Choice, ComparisonResult, Findings, Registration, validation
 from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.run.run import Run
 from pipeline_lib.selection import leaderboard
 from pipeline_lib.test_result import TestResult
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.tracking.trials import values_of
-from pipeline_lib.training.memory import load_for_good
+from pipeline_lib.training.memory import preload_and_freeze
 from pipeline_lib.trial import ENSEMBLE, Trial
 
 if TYPE_CHECKING:
-    from pipeline_lib.selection.comparison import Reigning
+    from pipeline_lib.selection.comparison import CurrentChampion
     from pipeline_lib.selection.ensemble import Candidates
 
 _HEAVY = ("torch", "mlflow.pyfunc", "scipy.stats")
@@ -36,7 +36,7 @@ _NOT_PROMOTED = "it is opened only for a winner that is to become champion"
 
 def load_ahead() -> None:
     """Load what these stages need, which takes seconds; each would load its own otherwise."""
-    load_for_good(*_HEAVY)
+    preload_and_freeze(*_HEAVY)
 
 
 def build_ensemble(run: Run, trials: list[Trial], split: Split, record: Record) -> Candidates:
@@ -69,24 +69,24 @@ def rank(run: Run, trials: list[Trial], record: Record) -> Trial:
     return winner
 
 
-def hold_contest(
+def compare_candidates(
     run: Run, candidates: Candidates, winner: Trial, split: Split, record: Record
-) -> Contest:
+) -> ComparisonResult:
     """Compare each engine's best, the ensemble and the champion with statistics."""
-    from pipeline_lib.selection.comparison import hold
+    from pipeline_lib.selection.comparison import compare
     from pipeline_lib.selection.folds import compare_finalists
 
-    met = reigning(run.home, record.recorder.run_id, winner, split)
-    contest = hold(candidates, winner, split, met)
+    met = current_champion(run.home, record.recorder.run_id, winner, split)
+    compared = compare(candidates, winner, split, met)
     if run.config.validation_folds > 1:
-        rival = "" if contest.is_champion else contest.champion_title
+        rival = "" if compared.is_champion else compared.champion_title
         trials, families = candidates.trials, run.families
         folded = compare_finalists(run.config, run.ensembles, trials, split, rival, families)
-        contest = replace(contest, folded=folded)
+        compared = replace(compared, folded=folded)
     path = run.directory / "comparisons.json"
-    write_whole(path, json.dumps(contest.as_json(), indent=1) + "\n")
+    write_whole(path, json.dumps(compared.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
-    return contest
+    return compared
 
 
 _OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
@@ -95,7 +95,9 @@ _OTHER_SPLIT = "it was chosen on another split, whose training part may hold the
 _OTHER_SHAPE = "it takes images of another size"
 
 
-def reigning(home: Home, run_id: str, winner: Trial, split: Split) -> Reigning | None:
+def current_champion(
+    home: Home, run_id: str, winner: Trial, split: Split
+) -> CurrentChampion | None:
     """The champion, and its network unless it may have been trained on these images.
 
     Args:
@@ -106,34 +108,34 @@ def reigning(home: Home, run_id: str, winner: Trial, split: Split) -> Reigning |
     """
     from pipeline_lib.registry.promotion import champion
     from pipeline_lib.registry.versions import load_champion, model_name
-    from pipeline_lib.selection.comparison import Reigning, never_trained_on
+    from pipeline_lib.selection.comparison import CurrentChampion, never_trained_on
 
     found = champion(home, split.problem.name)
     if found is None:
         return None
     if (found.run_id, found.tags.get(TRIAL_TAG)) == (run_id, winner.label):
-        return Reigning(found, is_winner=True)
+        return CurrentChampion(found, is_winner=True)
     if not never_trained_on(found.tags, split):
-        return Reigning(found, not_compared=_OTHER_SPLIT)
+        return CurrentChampion(found, not_compared=_OTHER_SPLIT)
     try:
         address = f"models:/{model_name(split.problem.name)}/{found.version}"
         classifier = load_champion(home, address)
         if classifier.shape != split.problem.inputs.shape:
-            return Reigning(found, not_compared=_OTHER_SHAPE)
-        return Reigning(found, classifier.module)
+            return CurrentChampion(found, not_compared=_OTHER_SHAPE)
+        return CurrentChampion(found, classifier.module)
     except ModelError as error:  # the run goes on without it
-        return Reigning(found, not_compared=str(error))
+        return CurrentChampion(found, not_compared=str(error))
 
 
-def decide(run: Run, winner: Trial, contest: Contest) -> Choice:
+def decide(run: Run, winner: Trial, compared: ComparisonResult) -> Choice:
     """Whether the winner is to become champion, and whether the test set is opened for it."""
     from pipeline_lib.selection.comparison import decide as decide_by
 
-    decision, rule = decide_by(run.config.promote, contest, winner), run.config.test
+    decision, rule = decide_by(run.config.promote, compared, winner), run.config.test
     if rule == "never":
-        return Choice(winner, contest, decision, "test is 'never'")
+        return Choice(winner, compared, decision, "test is 'never'")
     closed = "" if rule == "always" or decision.promote else _NOT_PROMOTED
-    return Choice(winner, contest, decision, closed)
+    return Choice(winner, compared, decision, closed)
 
 
 def test_winner(run: Run, choice: Choice, source: Source, record: Record) -> TestResult | None:
@@ -152,7 +154,7 @@ def test_winner(run: Run, choice: Choice, source: Source, record: Record) -> Tes
     path = run.directory / "test.json"
     result = read_figures(path if entry.is_of_old else entry.figures)
     if result is None and not choice.untested:
-        network, temperature = load_model(winner.model), choice.contest.temperature
+        network, temperature = load_model(winner.model), choice.compared.temperature
         names = source.problem.target.names
         result = evaluate_once(entry, network, names, temperature, winner.metric)
         if result.reading > 1:
@@ -178,11 +180,11 @@ def register(
     from pipeline_lib.registry.versions import register as register_version
     from pipeline_lib.selection.comparison import tags
 
-    winner, contest, decision = choice.winner, choice.contest, choice.decision
+    winner, compared, decision = choice.winner, choice.compared, choice.decision
     assert winner.model is not None
-    dataset, before = problem.name, contest.champion
+    dataset, before = problem.name, compared.champion
     address = f"models:/{model_name(dataset)}"
-    if before is not None and contest.is_champion:
+    if before is not None and compared.is_champion:
         return Registration(before.version, f"{address}@champion", None, decision.why)
     tested = test.figures if test else {}
     version = register_version(
@@ -193,8 +195,8 @@ def register(
             problem.target.names,
             record.recorder.run_id,
             {**values_of(winner.metric, winner.rungs[-1]), **tested},
-            tags(contest, winner),
-            Served(contest.temperature, contest.brightness),
+            tags(compared, winner),
+            Served(compared.temperature, compared.brightness),
         ),
     )
     why = decision.why
@@ -232,8 +234,8 @@ def summary(findings: Findings) -> dict[str, Any]:
             "parameters": winner.parameters,
             "configuration": dict(winner.configuration),
         },
-        "comparisons": findings.contest.as_json(),
-        "folds": findings.contest.folded.sentences() if findings.contest.folded else [],
+        "comparisons": findings.compared.as_json(),
+        "folds": findings.compared.folded.sentences() if findings.compared.folded else [],
         "model": registered.model,
         "challenger": registered.challenger,
         "untested": findings.untested,

@@ -110,7 +110,7 @@ def losers(trials: list[Trial], policy: Policy) -> list[Trial]:
 def _clean_study(home: Home, name: str, policy: Policy, *, dry_run: bool) -> Cleaned:
     try:
         begun = Begun.read(home, name)
-        with begun.run.alone():
+        with begun.run.locked():
             lost = [t for trials in begun.trials().values() for t in losers(trials, policy)]
             removed, sizes = set(), {}  # by inode: MLflow's copy is the same file where it can be
             for trial, path in _weights(begun.run, lost):

@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from pipeline_lib.errors import UserError
-from pipeline_lib.formats import discreet
+from pipeline_lib.formats import shorten_home
 from pipeline_lib.home import Home
 
 _LOGGERS = ("automl", "prefect")
@@ -102,4 +102,4 @@ class _Discreet(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.speaker = getattr(record, "task_run_name", record.name)
-        return discreet(super().format(record))
+        return shorten_home(super().format(record))

@@ -97,7 +97,7 @@ class Outcome:
 
         pixels = torch.from_numpy(self._as_batch(images))  # (N, C, H, W)
         logits = predict(self._network, pixels.split(EVALUATION_BATCH))
-        probabilities = (logits / self.findings.contest.temperature).softmax(1)
+        probabilities = (logits / self.findings.compared.temperature).softmax(1)
         return np.asarray(probabilities.numpy(), np.float32)
 
     @cached_property

@@ -65,7 +65,7 @@ class Progress:
         self._trials: dict[int, Trial] = {}
         self._lock = threading.Lock()
 
-    def see(self, trial: Trial) -> bool:
+    def add(self, trial: Trial) -> bool:
         """Take in a snapshot; True when it is the new incumbent."""
         with self._lock:
             if self.first_trial is None:

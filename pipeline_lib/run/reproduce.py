@@ -25,7 +25,7 @@ from pipeline_lib.run.run import Run, claim_name
 from pipeline_lib.search.engine import Engine, find_engine
 from pipeline_lib.selection.ensemble import add_ensemble
 from pipeline_lib.tracking.trials import FAMILY, Key
-from pipeline_lib.training.again import Again, train_again
+from pipeline_lib.training.retraining import Retraining, retrain
 from pipeline_lib.training.workers import TrialJob, warm_up
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState
 
@@ -68,7 +68,7 @@ def reproduce(home: Home, name: str, say: Say) -> list[Fact]:
     run = Run(alone, claim_name(home.reproductions, f"{name[:60]}-again"), home.reproductions)
     again = _Reproduction(before, run, home, split, say)
     why = before.why_not_exact(str(warm_up()), len(split.train))
-    with run.alone():
+    with run.locked():
         return facts + (again.followed(why) if why else again.searched())
 
 
@@ -145,12 +145,12 @@ class _Reproduction:
         then = {f"{key[0]}-{int(key[1]):04d}": before.rungs(run) for key, run in known.items()}
         todo = [self._again(trial, then[label]) for label, trial in trials.items()]
 
-        def hear(again: Again, rung: Rung) -> None:
+        def on_rung(again: Retraining, rung: Rung) -> None:
             trial = trials[again.label]
             trials[again.label] = replace(trial, rungs=(*trial.rungs, rung))
             self._tell(again.label, rung, then[again.label])
 
-        failed = train_again(todo, workers, hear)
+        failed = retrain(todo, workers, on_rung)
         for label, reason in failed.items():
             self.say(f"{label} could not be trained again: {reason}")
         return [trial for label, trial in trials.items() if label not in failed]
@@ -172,7 +172,7 @@ class _Reproduction:
             model=model_directory(place.directory, number),
         )
 
-    def _again(self, trial: Trial, then: list[tuple[int, float]]) -> Again:
+    def _again(self, trial: Trial, then: list[tuple[int, float]]) -> Retraining:
         from pipeline_lib.search.engine import trial_seed
 
         assert trial.model is not None
@@ -186,7 +186,7 @@ class _Reproduction:
             seconds=_PATIENCE * config.rung_seconds,
             memory=config.trial_memory,
         )
-        return Again(trial.label, job, tuple(samples for samples, _ in then))
+        return Retraining(trial.label, job, tuple(samples for samples, _ in then))
 
     def _search(self, name: str, seconds: float) -> list[Trial]:
         """Search with an engine once more, for so long at most."""
@@ -196,14 +196,14 @@ class _Reproduction:
         deadline = time.monotonic() + seconds
         request = self.run.request(self.split, name, len(config.engines), deadline)
 
-        def hear(trial: Trial) -> None:
+        def on_trial(trial: Trial) -> None:
             if trial.state is not TrialState.RUNNING:
                 run = known.get((name, str(trial.number), trial.stage))
                 rungs = self.before.rungs(run) if run and engine.repeats else []
                 for rung in trial.rungs[-1:]:
                     self._tell(trial.label, rung, rungs)
 
-        engine.search(request, hear, threading.Event())
+        engine.search(request, on_trial, threading.Event())
         return engine.trials(request.study, request.directory)
 
     def _cost(self, known: dict[Key, MlflowRun], workers: int) -> str:

@@ -77,7 +77,7 @@ class Run:
         return self.home.run(self.name)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the run's name against other processes, which would search the same study.
 
         Raises:
@@ -120,7 +120,7 @@ class Run:
         Raises:
             ConfigurationError: Another run has the name.
         """
-        with self.alone(), Record(self.home, self.name, self.config) as record:
+        with self.locked(), Record(self.home, self.name, self.config) as record:
             yield record
 
     def request(self, split: Split, engine: str, engines: int, deadline: float) -> SearchRequest:
@@ -151,14 +151,14 @@ def _try_to_draw() -> None:
         _log.warning("%s: there will be no diagram of the winner", error)
 
 
-def made_up_name(stem: str) -> str:
+def default_name(stem: str) -> str:
     """A name for a run that was given none: data set and time."""
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def claim_name(home: Home, stem: str) -> str:
     """A made-up name that no other run of this home has or gets: its study's directory is made."""
-    first, number = made_up_name(stem), 1
+    first, number = default_name(stem), 1
     while True:
         name = first if number == 1 else f"{first}-{number}"
         try:
@@ -254,14 +254,14 @@ def search(
     engine: Engine,
     request: SearchRequest,
     stop: threading.Event,
-    see: Callable[[Trial], None],
+    on_trial: Callable[[Trial], None],
 ) -> list[Trial]:
-    """Search with one engine; `see` gets every snapshot. Returns all trials of the study.
+    """Search with one engine; `on_trial` gets every snapshot. Returns all trials of the study.
 
     Raises:
         ConfigurationError: The study was begun with other settings.
     """
     for trial in engine.trials(request.study, request.directory):
-        see(trial)  # An interrupted run may not have recorded it.
-    engine.search(request, see, stop)
+        on_trial(trial)  # An interrupted run may not have recorded it.
+    engine.search(request, on_trial, stop)
     return engine.trials(request.study, request.directory)

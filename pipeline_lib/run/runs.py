@@ -79,11 +79,11 @@ def report_of(home: Home, name: str | None) -> Path:
     return path
 
 
-def _entry(home: Home, name: str, dataset: str, reigning: Champion | None) -> RunEntry:
+def _entry(home: Home, name: str, dataset: str, current_champion: Champion | None) -> RunEntry:
     state = _state(home, name) if dataset else "damaged"
     model = _registered(home, name)
-    is_champion = reigning is not None and model.endswith(f"/{reigning.version}")
-    version = reigning.version if reigning is not None and is_champion else None
+    is_champion = current_champion is not None and model.endswith(f"/{current_champion.version}")
+    version = current_champion.version if current_champion is not None and is_champion else None
     return RunEntry(name, dataset, state, _best(home, name, state), version)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import Stopped
-from pipeline_lib.outcome import Choice, Contest, Findings, Registration
+from pipeline_lib.outcome import Choice, ComparisonResult, Findings, Registration
 from pipeline_lib.report.files import REPORT, keep
 from pipeline_lib.report.verdict import sentence, verdict
 from pipeline_lib.run import finish
@@ -54,7 +54,7 @@ class Work:
     trials: list[Trial]
     candidates: Candidates
     winner: Trial
-    contest: Contest
+    compared: ComparisonResult
     choice: Choice
     test: TestResult | None
     registration: Registration
@@ -128,13 +128,13 @@ def _rank(work: Work) -> None:
 
 
 def _compare(work: Work) -> None:
-    work.contest = finish.hold_contest(
+    work.compared = finish.compare_candidates(
         work.run, work.candidates, work.winner, work.split, work.record
     )
 
 
 def _decide(work: Work) -> None:
-    work.choice = finish.decide(work.run, work.winner, work.contest)
+    work.choice = finish.decide(work.run, work.winner, work.compared)
 
 
 def _test(work: Work) -> None:
@@ -202,9 +202,9 @@ def _listener(progress: Progress, record: Record) -> Callable[[Trial], None]:
     """Records every snapshot of a trial, and logs how the search stands."""
     lines = Lines(progress)
 
-    def see(trial: Trial) -> None:
-        improved = progress.see(trial)
+    def on_trial(trial: Trial) -> None:
+        improved = progress.add(trial)
         record.trial(trial)
         (lines.say if improved else lines.say_if_due)()
 
-    return see
+    return on_trial

@@ -78,7 +78,7 @@ def sync(home: Home, name: str) -> dict[str, int]:
 
     begun = Begun.read(home, name)
     run, problem = begun.run, begun.split.problem
-    with run.alone():
+    with run.locked():
         report = load(home, name) if (run.directory / SUMMARY).exists() else None
         environment = report.environment if report else environment_tags(run.config.seed)
         tags = {**environment, "automl.dataset": problem.name}

@@ -105,7 +105,7 @@ class Contenders:
 
         return min(left, key=share)
 
-    def take_stock(self, progress: float) -> None:
+    def compare_families(self, progress: float) -> None:
         """After a third and two thirds of the search, end the trials of families clearly behind.
 
         Args:

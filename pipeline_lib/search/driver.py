@@ -106,7 +106,7 @@ class Search:
             while self.running:
                 ready = wait([run.worker.connection for run in self.running], _POLL_SECONDS)
                 for run in [r for r in self.running if r.worker.connection in ready]:
-                    self._hear(run)
+                    self._receive(run)
                 for run in [r for r in self.running if r.worker.is_overdue]:
                     problem = f"no end of a rung within {self.request.trial_seconds:g} s"
                     self._end(run, TrialState.FAILED, f"{problem} (trial_seconds)")
@@ -145,7 +145,7 @@ class Search:
         counted, now = self.request.trials, time.monotonic()
         whole = self.search_end - self.request.deadline + self.request.budget_seconds
         spent = (self.conducted / counted) if counted else 1 - (self.search_end - now) / whole
-        self.contenders.take_stock(spent)
+        self.contenders.compare_families(spent)
         going_on = [(run.contender, run.began) for run in self.running]
         contender = self.contenders.next(counted is not None, going_on)
         self.conducted += 1
@@ -225,7 +225,7 @@ class Search:
             memory=self.request.trial_memory,
         )
 
-    def _hear(self, run: _Running) -> None:
+    def _receive(self, run: _Running) -> None:
         """Take in a rung, or an end; decide whether the trial climbs on."""
         try:
             rung = run.worker.receive()
@@ -235,7 +235,7 @@ class Search:
                 reason = f"{failure.where}: {reason}"
             self._end(run, TrialState.FAILED, reason, failure.where)
             return
-        self._take(run, rung)
+        self._add_rung(run, rung)
         run.optuna_trial.report(rung.value, step=rung.samples)
         if run.reached == len(run.rungs):
             self._end(run, TrialState.COMPLETE)
@@ -253,7 +253,7 @@ class Search:
         expected = samples / last.samples * last.seconds
         return time.monotonic() + expected <= self.search_end
 
-    def _take(self, run: _Running, rung: Rung) -> None:
+    def _add_rung(self, run: _Running, rung: Rung) -> None:
         size = run.worker.size
         run.trial = replace(
             run.trial,

@@ -1,1 +1,1 @@
-"""Which model wins: leaderboard, ensembles, folds, the contest. All on validation images."""
+"""Which model wins: leaderboard, ensembles, folds, comparison. All on validation images."""

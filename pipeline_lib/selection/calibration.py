@@ -25,9 +25,9 @@ def reliability(logits: Floats, labels: Labels, temperature: float = 1.0) -> tup
     import numpy as np
     from scipy.special import softmax
 
-    chances = softmax(logits.astype(np.float64) / temperature, axis=1)  # (N, classes)
-    confidence = chances.max(1)
-    right = chances.argmax(1) == labels
+    probabilities = softmax(logits.astype(np.float64) / temperature, axis=1)  # (N, classes)
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, confidence) - 1, 0, BINS - 1)  # (N,)
     counts, sure, hits = (

@@ -1,4 +1,4 @@
-"""The contest: each engine's best and the champion, paired on the same validation images."""
+"""The comparison: each engine's best and the champion, paired on the same validation images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_lib.data.decode import brightness
 from pipeline_lib.data.splits import Split
-from pipeline_lib.outcome import Champion, Contest, Decision
+from pipeline_lib.outcome import Champion, ComparisonResult, Decision
 from pipeline_lib.registry.once import TRIAL_TAG
 from pipeline_lib.registry.versions import METRIC_TAG
 from pipeline_lib.resampling import ALPHA
@@ -37,7 +37,7 @@ MEMBERS_TAG = "ensemble"
 
 
 @dataclass(frozen=True)
-class Reigning:
+class CurrentChampion:
     """The champion as a run meets it, with its network where it can be compared."""
 
     champion: Champion
@@ -46,25 +46,27 @@ class Reigning:
     is_winner: bool = False  # the run had registered its winner before: it is this champion
 
 
-def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning | None) -> Contest:
+def compare(
+    candidates: Candidates, winner: Trial, split: Split, current_champion: CurrentChampion | None
+) -> ComparisonResult:
     """Compare the engines' best, the ensemble and the champion on the validation images.
 
     Args:
         candidates: All trials of the run, and what some of them answered already.
         winner: The best of them.
         split: What the trials were trained on.
-        reigning: The champion; None where there is none yet.
+        current_champion: The champion; None where there is none yet.
     """
     trials, known = candidates.trials, candidates.answers
     finalists = leaderboard.finalists(trials)
     networks = {t.title: _network(t.model) for t in finalists if t.label not in known}
-    if reigning is not None and reigning.network is not None:
-        networks[reigning.champion.title] = reigning.network
+    if current_champion is not None and current_champion.network is not None:
+        networks[current_champion.champion.title] = current_champion.network
     labels = split.validation_targets
     logits = {t.title: known[t.label] for t in finalists if t.label in known}
     logits |= _answers(networks, split)
-    paired = Paired(logits, labels, winner.metric, split.seed, _strict(trials, reigning))
-    return Contest(
+    paired = Paired(logits, labels, winner.metric, split.seed, _strict(trials, current_champion))
+    return ComparisonResult(
         winner=winner.title,
         comparisons=paired.all_pairs(),
         split_digest=split.digest,
@@ -73,29 +75,31 @@ def hold(candidates: Candidates, winner: Trial, split: Split, reigning: Reigning
         chosen_from=chosen_from(trials),
         temperature=fit_temperature(logits[winner.title], labels),
         brightness=brightness(split.examples, split.train),
-        champion=reigning.champion if reigning else None,
-        is_champion=reigning.is_winner if reigning else False,
-        not_compared=reigning.not_compared if reigning else "",
+        champion=current_champion.champion if current_champion else None,
+        is_champion=current_champion.is_winner if current_champion else False,
+        not_compared=current_champion.not_compared if current_champion else "",
     )
 
 
-def _strict(trials: list[Trial], reigning: Reigning | None) -> dict[str, int]:
+def _strict(trials: list[Trial], current_champion: CurrentChampion | None) -> dict[str, int]:
     """What p-values of pairs with the champion are multiplied by."""
-    if reigning is None:
+    if current_champion is None:
         return {}
-    return {reigning.champion.title: _tries(chosen_from(trials), reigning.champion.tags)}
+    return {
+        current_champion.champion.title: _tries(chosen_from(trials), current_champion.champion.tags)
+    }
 
 
-def tags(contest: Contest, winner: Trial) -> dict[str, str]:
+def tags(compared: ComparisonResult, winner: Trial) -> dict[str, str]:
     """What the registry has to know of a winner, for the next comparison."""
     found = {
-        SPLIT_TAG: contest.split_digest,
-        CHOSEN_FROM_TAG: str(contest.chosen_from),
+        SPLIT_TAG: compared.split_digest,
+        CHOSEN_FROM_TAG: str(compared.chosen_from),
         TRIAL_TAG: winner.label,
         METRIC_TAG: winner.metric.name,
     }
-    if contest.lineage:
-        found[LINEAGE_TAG] = contest.lineage
+    if compared.lineage:
+        found[LINEAGE_TAG] = compared.lineage
     if winner.engine == ENSEMBLE:
         members = (f"{name} {weight:.2f}" for name, weight in winner.configuration.items())
         found[MEMBERS_TAG] = ", ".join(members)
@@ -118,7 +122,7 @@ def _answers(networks: Mapping[str, nn.Module], split: Split) -> dict[str, npt.N
     }
 
 
-def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:
+def decide(rule: Promote, compared: ComparisonResult, winner: Trial) -> Decision:
     """Whether the winner becomes champion.
 
     `never` leaves it to people. Otherwise the first winner becomes champion, and a later one if
@@ -127,38 +131,38 @@ def decide(rule: Promote, contest: Contest, winner: Trial) -> Decision:
     champion was chosen on another split, `significant` keeps it and `better` compares the values
     that each had on its own.
     """
-    reigning, pair = contest.champion, contest.against_champion
-    if contest.is_champion:
+    current_champion, pair = compared.champion, compared.against_champion
+    if compared.is_champion:
         return Decision(False, "it is champion already")
     if rule == "never":
         return Decision(False, "promote is 'never': `automl promote` makes it champion")
-    if reigning is None:
+    if current_champion is None:
         return Decision(True, "first model")
     if pair is not None:
-        return _by_rule(rule, contest, pair, reigning.tags)
+        return _by_rule(rule, compared, pair, current_champion.tags)
     if rule == "significant":
         return Decision(
-            False, f"{contest.champion_title} cannot be compared: {contest.not_compared}; "
+            False, f"{compared.champion_title} cannot be compared: {compared.not_compared}; "
             "`automl promote` makes the challenger champion"
         )  # fmt: skip
-    return _by_records(contest, winner, reigning.tags)
+    return _by_records(compared, winner, current_champion.tags)
 
 
 def _by_rule(
-    rule: Promote, contest: Contest, pair: Comparison, champion_tags: Mapping[str, str]
+    rule: Promote, compared: ComparisonResult, pair: Comparison, champion_tags: Mapping[str, str]
 ) -> Decision:
-    ahead = pair.a == contest.winner and pair.difference > 0
+    ahead = pair.a == compared.winner and pair.difference > 0
     if rule == "better":
         word = "better" if ahead else "no better"
         apart = f"{Units(pair.metric).amount(pair.difference)} between them"
         return Decision(ahead, f"its validation {pair.metric.title} is {word} ({apart})")
-    tries = _tries(contest.chosen_from, champion_tags)
+    tries = _tries(compared.chosen_from, champion_tags)
     if not (ahead and pair.shown):
         return Decision(False, pair.sentence())
     if pair.p * tries >= ALPHA:
         return Decision(
-            False, f"{pair.sentence()}, but it is the best of {contest.chosen_from}, {tries} times "
-            "as many as the champion was chosen from, and luck alone explains such a best"
+            False, f"{pair.sentence()}, but it is the best of {compared.chosen_from}, {tries} "
+            "times as many as the champion was chosen from, and luck alone explains such a best"
         )  # fmt: skip
     return Decision(True, pair.sentence())
 
@@ -174,18 +178,20 @@ def _tries(chosen_from: int, champion_tags: Mapping[str, str]) -> int:
     return max(math.ceil(chosen_from / field), 1)
 
 
-def _by_records(contest: Contest, winner: Trial, champion_tags: Mapping[str, str]) -> Decision:
+def _by_records(
+    compared: ComparisonResult, winner: Trial, champion_tags: Mapping[str, str]
+) -> Decision:
     metric = winner.metric
     known = champion_tags.get(val_name(metric))
     if known is None:
         return Decision(
-            False, f"{contest.champion_title} was chosen by another metric on another split: its "
+            False, f"{compared.champion_title} was chosen by another metric on another split: its "
             f"{metric.title} is not known; `automl promote` makes the challenger champion"
         )  # fmt: skip
     ahead = by_regret(winner) < metric.regret(float(known))
     word, other = "better than" if ahead else "no better than", metric.text(float(known))
     own = f"{winner.text} on its validation images"
-    why = f"{own}, {word} the {other} of {contest.champion_title} on those of another split"
+    why = f"{own}, {word} the {other} of {compared.champion_title} on those of another split"
     return Decision(ahead, why)
 
 

@@ -6,19 +6,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
 from pipeline_lib.metrics import ACCURACY, Metric
 from pipeline_lib.outcome import Ensemble, Member
-from pipeline_lib.selection import leaderboard as compare
+from pipeline_lib.selection import leaderboard
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.trial import ENSEMBLE, Rung, Trial, TrialState, by_regret
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
     Answers = npt.NDArray[np.float32]
     Floats = npt.NDArray[np.floating]
@@ -61,7 +63,11 @@ class Candidates:
 
 
 def choose(
-    stages: Sequence[str], chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY
+    stages: Sequence[str],
+    probabilities: Floats,
+    labels: Labels,
+    most: int,
+    metric: Metric = ACCURACY,
 ) -> Selection:
     """The mean of the finals, where there are enough; otherwise what greedy selection draws.
 
@@ -71,20 +77,22 @@ def choose(
 
     Args:
         stages: Of each model, as in `Trial.stage`.
-        chances: Probabilities (models, N, classes) that each model gives the images' classes.
+        probabilities: Probabilities (models, N, classes) that each model gives the images' classes.
         labels: The images' classes, (N,).
         most: Different models at most, ≥ 1.
         metric: Says which model is best.
     """
-    losses = {i: _log_loss(chances[i], labels) for i, s in enumerate(stages) if s == "final"}
+    losses = {i: _log_loss(probabilities[i], labels) for i, s in enumerate(stages) if s == "final"}
     surest = sorted(losses, key=lambda place: losses[place])[:most]
     finals = [place for place in surest if losses[place] <= _AS_SURE * losses[surest[0]]]
     if len(finals) < _ENOUGH_FINALS:
-        return select(chances, labels, most, metric)
+        return select(probabilities, labels, most, metric)
     return Selection(tuple(finals), 1)
 
 
-def select(chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY) -> Selection:
+def select(
+    probabilities: Floats, labels: Labels, most: int, metric: Metric = ACCURACY
+) -> Selection:
     """Greedy selection with replacement (Caruana et al. 2004, sec. 2.1 and 2.2).
 
     The best model comes first. Each further draw takes the model that makes the log loss
@@ -96,24 +104,24 @@ def select(chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY
     one that was trained without label smoothing (Caruana et al. 2006).
 
     Args:
-        chances: Probabilities (models, N, classes) that each model gives the images' classes.
+        probabilities: Probabilities (models, N, classes) that each model gives the images' classes.
         labels: The images' classes, (N,).
         most: Different models at most, ≥ 1.
         metric: Says which model is best.
     """
     import numpy as np
 
-    total = np.zeros(chances.shape[1:], np.float64)
+    total = np.zeros(probabilities.shape[1:], np.float64)
     drawn: list[int] = []
     losses: list[float] = []
     tried = 0
-    regrets = [metric.regret(metric.score(each, labels)) for each in chances]
+    regrets = [metric.regret(metric.score(each, labels)) for each in probabilities]
     for count in range(1, ROUNDS + 1):
-        open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(chances))
-        mixtures = [(_log_loss((total + chances[i]) / count, labels), i) for i in open_to]
+        open_to = sorted(set(drawn)) if len(set(drawn)) == most else range(len(probabilities))
+        mixtures = [(_log_loss((total + probabilities[i]) / count, labels), i) for i in open_to]
         best = min(mixtures) if drawn else min((regrets[i], loss, i) for loss, i in mixtures)[1:]
         loss, place = best
-        total += chances[place]
+        total += probabilities[place]
         drawn.append(place)
         losses.append(loss)
         tried += len(open_to)
@@ -121,11 +129,11 @@ def select(chances: Floats, labels: Labels, most: int, metric: Metric = ACCURACY
     return Selection(tuple(drawn[:kept]), tried)
 
 
-def _log_loss(chances: Floats, labels: Labels) -> float:
+def _log_loss(probabilities: Floats, labels: Labels) -> float:
     """Of probabilities (N, classes)."""
     import numpy as np
 
-    of_truth = np.take_along_axis(chances, labels[:, None], 1)  # (N, 1)
+    of_truth = np.take_along_axis(probabilities, labels[:, None], 1)  # (N, 1)
     loss = -float(np.log(np.maximum(of_truth, 1e-12)).mean())
     return round(loss, 12)  # what the order of a sum leaves
 
@@ -158,14 +166,14 @@ def library(trials: Iterable[Trial], size: int) -> list[Trial]:
     """
     from pipeline_lib.models.saved import WEIGHTS
 
-    kept = [t for t in compare.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
+    kept = [t for t in leaderboard.ranked(trials) if t.model and (t.model / WEIGHTS).is_file()]
     most = _MOST_REGRET * min(map(by_regret, kept), default=0.0)
     kept = [trial for trial in kept if by_regret(trial) <= most]
     kinds: dict[tuple[str, str], list[Trial]] = {}
     for trial in kept:
         kinds.setdefault((trial.engine, trial.family), []).append(trial)
     each = size // max(len(kinds), 1)
-    return compare.ranked(trial for alike in kinds.values() for trial in alike[:each])
+    return leaderboard.ranked(trial for alike in kinds.values() for trial in alike[:each])
 
 
 def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dict[str, Answers]:
@@ -177,24 +185,17 @@ def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dic
     from scipy.special import softmax
 
     from pipeline_lib.models.ensemble import combine
-    from pipeline_lib.models.saved import load_model
     from pipeline_lib.selection.calibration import fit_temperature
-    from pipeline_lib.training.loop import batches, predict_on_all_cores
 
-    began, labels = time.time(), split.validation_targets
+    began, labels, metric = time.time(), split.validation_targets, models[0].metric
     sources = [trial.model for trial in models if trial.model]
-    logits = [
-        predict_on_all_cores(network, batches(split.examples, split.validation))  # (N, classes)
-        for network in map(load_model, sources)
-    ]
+    logits = _predicted(sources, split)
     answers = {trial.label: own.numpy() for trial, own in zip(models, logits, strict=True)}
     temperatures = [fit_temperature(own.numpy(), labels) for own in logits]
-    scaled = zip(logits, temperatures, strict=True)
-    chances = np.stack([softmax(own.numpy().astype(np.float64) / t, axis=1) for own, t in scaled])
-    metric = models[0].metric
-    selection = choose([trial.stage for trial in models], chances, labels, most, metric)
-    weights = selection.weights
-    if len(weights) == 1:
+    scaled = (o.numpy().astype(np.float64) / t for o, t in zip(logits, temperatures, strict=True))
+    probabilities = np.stack([softmax(each, axis=1) for each in scaled])  # (models, N, classes)
+    selection = choose([trial.stage for trial in models], probabilities, labels, most, metric)
+    if len(weights := selection.weights) == 1:
         return answers
     shares = (list(weights.values()), [temperatures[place] for place in weights])
     mixed = combine([logits[place] for place in weights], *shares).numpy()
@@ -203,16 +204,29 @@ def _build(kept: Ensembles, models: list[Trial], split: Split, most: int) -> dic
     same = [each for each in known if each.configuration == trial.configuration]
     if not same:
         trial = replace(trial, number=len(known), started=began, seconds=time.time() - began)
-        joined = _joined(metric, selection.drawn, chances, labels)
+        joined = _joined(metric, selection.drawn, probabilities, labels)
         members = _members(models, temperatures, selection, joined)
         kept.save(Ensemble(trial, members), [sources[i] for i in weights])
     answers[(same or [trial])[0].label] = mixed
     return answers
 
 
-def _joined(metric: Metric, drawn: Sequence[int], chances: Floats, labels: Labels) -> list[float]:
+def _predicted(sources: Sequence[Path], split: Split) -> list[Tensor]:
+    """Logits (N, classes) of each stored network on the validation images."""
+    from pipeline_lib.models.saved import load_model
+    from pipeline_lib.training.loop import batches, predict_on_all_cores
+
+    return [
+        predict_on_all_cores(network, batches(split.examples, split.validation))
+        for network in map(load_model, sources)
+    ]
+
+
+def _joined(
+    metric: Metric, drawn: Sequence[int], probabilities: Floats, labels: Labels
+) -> list[float]:
     """Value of the mixture after each draw."""
-    mixtures = (chances[list(drawn[:count])].mean(0) for count in range(1, len(drawn) + 1))
+    mixtures = (probabilities[list(drawn[:count])].mean(0) for count in range(1, len(drawn) + 1))
     return [metric.score(mixture, labels) for mixture in mixtures]
 
 

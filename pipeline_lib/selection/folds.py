@@ -13,10 +13,10 @@ from pipeline_lib.families.family import Family, named
 from pipeline_lib.metrics import Metric
 from pipeline_lib.outcome import Folded, Member
 from pipeline_lib.search.engine import find_engine
-from pipeline_lib.selection import leaderboard as compare
+from pipeline_lib.selection import leaderboard
 from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.statistics import compare_on_folds
-from pipeline_lib.training.again import Again, train_again
+from pipeline_lib.training.retraining import Retraining, retrain
 from pipeline_lib.training.workers import TrialJob
 from pipeline_lib.trial import ENSEMBLE, Trial
 
@@ -53,7 +53,7 @@ def compare_finalists(
     """
     folds = config.validation_folds
     by_label = {trial.label: trial for trial in trials}
-    mixtures = {trial.title: _mixture(kept, trial) for trial in compare.finalists(trials)}
+    mixtures = {trial.title: _mixture(kept, trial) for trial in leaderboard.finalists(trials)}
     engines = {n: [find_engine(by_label[e.label].engine) for e in m] for n, m in mixtures.items()}
     others = {n: [e.title for e in of if not e.retrains] for n, of in engines.items()}
     fit = {name: mixture for name, mixture in mixtures.items() if not others[name]}
@@ -103,7 +103,7 @@ def _values(
     with tempfile.TemporaryDirectory(dir=place, prefix="folds-") as aside:
         folds = [(Path(aside, f"{n}"), split.fold(n, count)) for n in range(count)]
         again = [
-            Again(
+            Retraining(
                 trial.label,
                 _job(config, trial, fold, directory / trial.label, families),
                 (trial.rungs[-1].samples,),
@@ -111,7 +111,7 @@ def _values(
             for directory, fold in folds
             for trial in trials
         ]
-        failed = train_again(again, config.workers)
+        failed = retrain(again, config.workers)
         for name, mixture in mixtures.items():
             if not failed.keys() & {member.label for member in mixture}:
                 values[name] = [

@@ -39,8 +39,8 @@ def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
     classifier = load_champion(home, address)
     pictures = [decode(path, classifier.shape) for path in paths]
     images = torch.stack([torch.from_numpy(each.pixels) for each in pictures])  # (B, C, H, W)
-    chances = classifier.served.probabilities(classifier.module, images)  # (B, classes)
-    best, typical = chances.max(1), classifier.served.brightness
+    probabilities = classifier.served.probabilities(classifier.module, images)  # (B, classes)
+    best, typical = probabilities.max(1), classifier.served.brightness
     return [
         Answer(
             path,

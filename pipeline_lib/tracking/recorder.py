@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Literal
 
-from pipeline_lib.formats import discreet
+from pipeline_lib.formats import shorten_home
 from pipeline_lib.home import Home
 from pipeline_lib.tracking.experiments import experiment_name, open_experiment, runs_of
 from pipeline_lib.tracking.store import Store, open_store
@@ -76,7 +76,7 @@ class Recorder:
         experiment_id = open_experiment(store, dataset)
         known = runs_of(store, experiment_id, study)
         pipeline = [run for run in known if run.data.tags.get("automl.role") == "pipeline"]
-        shown = {name: discreet(value) for name, value in tags.items()}
+        shown = {name: shorten_home(value) for name, value in tags.items()}
         if pipeline:
             run_id = pipeline[0].info.run_id
             store.client.update_run(run_id, status="RUNNING")
@@ -116,10 +116,10 @@ class Recorder:
         """Record what the run was asked to do; what a resumed run was asked anew is a tag."""
         from mlflow.entities import Param, RunTag
 
-        texts = {name: discreet(str(value)) for name, value in params.items()}
+        texts = {name: shorten_home(str(value)) for name, value in params.items()}
         known = self._client.get_run(self.run_id).data.params
         if not known:
-            whole = discreet(json.dumps(params, default=str))
+            whole = shorten_home(json.dumps(params, default=str))
             self._client.set_tag(self.run_id, CONFIGURATION, whole)
         new = [Param(name, text) for name, text in texts.items() if name not in known]
         changed = [
@@ -174,7 +174,7 @@ class Recorder:
 
     def set_note(self, markdown: str) -> None:
         """Describe the run, at the top of its page."""
-        self._client.set_tag(self.run_id, _NOTE, discreet(markdown))
+        self._client.set_tag(self.run_id, _NOTE, shorten_home(markdown))
 
     def finish(self, status: Outcome, ended: int | None = None) -> None:
         """Close the run and its searches; a resumed run opens them again.
@@ -216,7 +216,7 @@ class Recorder:
             **source_tags(self.study),
             "mlflow.parentRunId": self._parent(trial.engine),
             "automl.role": "trial",
-            **{name: discreet(text) for name, text in tags_of(trial).items()},
+            **{name: shorten_home(text) for name, text in tags_of(trial).items()},
         }
         started, ended = span_of(trial)
         run = self._begun.get(key)

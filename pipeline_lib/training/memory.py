@@ -19,7 +19,7 @@ _NEW_OBJECTS = 100_000  # between two collections, 700 by default; a few megabyt
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
-def hurry() -> None:
+def tune_process() -> None:
     """Make this process, which loads much, start, compute and end sooner for some megabytes."""
     keep_pages()
     gc.set_threshold(_NEW_OBJECTS)
@@ -37,7 +37,7 @@ def keep_pages() -> None:
             mallopt(option, 256 * 2**20)
 
 
-def load_for_good(*modules: str) -> None:
+def preload_and_freeze(*modules: str) -> None:
     """Import modules that the collector never looks at, in this process and those forked from it.
 
     So the pages of their objects stay shared, as the documentation of `gc.freeze` has it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_lib.training.memory import load_for_good
+from pipeline_lib.training.memory import preload_and_freeze
 
 # The first optimiser imports torch._dynamo, two seconds that every trial would pay again.
-load_for_good("pipeline_lib.training.loop", "torch._dynamo")
+preload_and_freeze("pipeline_lib.training.loop", "torch._dynamo")

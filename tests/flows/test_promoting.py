@@ -18,7 +18,7 @@ from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.registry.promotion import champion, promote
-from pipeline_lib.run.promoting import crown, weigh
+from pipeline_lib.run.promote import compare_version, measure_and_promote
 from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow
@@ -66,9 +66,9 @@ def typed(
 
 def standing(house: House) -> tuple[int, int]:
     """Who is champion, and how often the test set was opened."""
-    reigning = champion(house.home, "mnist")
-    assert reigning is not None
-    return reigning.version, house.evaluations
+    current_champion = champion(house.home, "mnist")
+    assert current_champion is not None
+    return current_champion.version, house.evaluations
 
 
 def version_tags(house: House, version: int) -> dict[str, str]:
@@ -101,11 +101,11 @@ def test_who_is_asked_may_say_no(house, typed, version) -> None:
 
 
 def test_a_champion_that_changed_since_the_comparison_is_not_replaced(house) -> None:
-    candidacy = weigh(house.home, "mnist", WORSE, print)
-    assert candidacy.is_worse
+    proposal = compare_version(house.home, "mnist", WORSE, print)
+    assert proposal.is_worse
     promote(house.home, "mnist", ELSEWHERE, "meanwhile")
     with pytest.raises(ModelError, match="meanwhile"):
-        crown(house.home, candidacy, "too late")
+        measure_and_promote(house.home, proposal, "too late")
     assert standing(house) == (ELSEWHERE, 1)
     promote(house.home, "mnist", BEST, "back")
 

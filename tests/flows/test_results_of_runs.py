@@ -167,11 +167,11 @@ class TestInPython:
     def test_it_answers_for_arrays(self, outcome, mnist):
         examples = mnist.examples()
         images, labels = examples.images[:300], examples.targets[:300]
-        chances = outcome.predict_proba(images)
-        assert chances.shape == (300, len(outcome.classes))
-        assert np.allclose(chances.sum(1), 1, atol=1e-5)
+        probabilities = outcome.predict_proba(images)
+        assert probabilities.shape == (300, len(outcome.classes))
+        assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
         found = outcome.predict(images)
-        assert (found == chances.argmax(1)).all()
+        assert (found == probabilities.argmax(1)).all()
         assert (found == labels).mean() > 0.3  # it saw a few hundred
         assert (outcome.predict(images[:, 0]) == found).all()
 

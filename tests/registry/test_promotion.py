@@ -46,9 +46,9 @@ def test_the_challenger_becomes_champion_and_is_challenger_no_more(home: Home) -
     event = promote(home, "ants", None, "looks good", by="someone")
     assert (event.version, event.replaced, event.action) == (2, None, "promote")
     assert aliases(home, "ants") == {"champion": 2}
-    reigning = champion(home, "ants")
-    assert reigning is not None
-    assert (reigning.version, reigning.tags["split_digest"]) == (2, "s")
+    current_champion = champion(home, "ants")
+    assert current_champion is not None
+    assert (current_champion.version, current_champion.tags["split_digest"]) == (2, "s")
     assert history(home, "ants") == [event]
     assert (event.by, event.why) == ("someone", "looks good")
 

@@ -15,7 +15,7 @@ from small_network import small_network
 from pipeline_lib.errors import ModelError
 from pipeline_lib.home import Home
 from pipeline_lib.models.saved import build_model, save_model
-from pipeline_lib.registry.champions import reigns
+from pipeline_lib.registry.champions import list_champions
 from pipeline_lib.registry.promotion import promote, registered_names
 from pipeline_lib.registry.versions import Candidate, load_champion, model_name, register
 from pipeline_lib.tracking import Recorder, open_store
@@ -67,7 +67,7 @@ def test_every_champion_is_listed_whatever_its_data_are_called(
     """None of the names in the catalogue is among them."""
     registered(home, recorder, tmp_path / "any")
     assert registered_names(home) == ["insects"]
-    assert [reign.model for reign in reigns(home, None)] == ["automl-insects"]
+    assert [reign.model for reign in list_champions(home, None)] == ["automl-insects"]
     assert registered_names(Home(tmp_path / "empty")) == []
 
 

@@ -76,9 +76,9 @@ def logits_of(directory: Path, pixels: np.ndarray) -> np.ndarray:
 
 def drawn_labels(logits: np.ndarray, seed: int) -> np.ndarray:
     """Classes (N,) as likely as a network that is this much too sure should have said."""
-    chances = torch.from_numpy(logits / OVERCONFIDENCE).softmax(1)
+    probabilities = torch.from_numpy(logits / OVERCONFIDENCE).softmax(1)
     generator = torch.Generator().manual_seed(seed)
-    return torch.multinomial(chances, 1, generator=generator)[:, 0].numpy()
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0].numpy()
 
 
 def error(logits: np.ndarray, labels: np.ndarray, temperature: float = 1.0) -> float:

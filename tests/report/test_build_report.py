@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made import made_rung
 from synthetic import report_data
 
-from pipeline_lib.outcome import Contest
+from pipeline_lib.outcome import ComparisonResult
 from pipeline_lib.report import Section, Table, build_card, build_report, files
 from pipeline_lib.report.build import board, cost, duration
 from pipeline_lib.report.charts import (
@@ -166,8 +166,8 @@ def test_the_front_is_what_nobody_beats(costs: list[tuple[int, int, int]]) -> No
 
 def test_no_p_value_is_written_as_zero() -> None:
     certain = Comparison("Optuna #1", "Optuna #2", 0.1, (0.09, 0.11), 1e-9, 3e-9, 0.002)
-    contest = Contest("Optuna #1", (certain,), "split", 6000, 1, 1.0, (0.0, 1.0), None)
-    [table] = files.statistics_of(contest).tables
+    compared = ComparisonResult("Optuna #1", (certain,), "split", 6000, 1, 1.0, (0.0, 1.0), None)
+    [table] = files.statistics_of(compared).tables
     assert table.rows[0][3:5] == ("< 0.0001", "< 0.0001")
 
 

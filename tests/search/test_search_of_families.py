@@ -207,9 +207,9 @@ def test_shares_are_equal_until_a_third_of_the_search_shows_who_is_behind():
             chosen.conducted += 1
             yield chosen.name
 
-    both.take_stock(0.3)
+    both.compare_families(0.3)
     assert [*turns(4)] == ["good", "bad", "good", "bad"]
-    both.take_stock(0.34)
+    both.compare_families(0.34)
     assert [*turns(3)] == ["good", "good", "good"]
 
 

@@ -19,8 +19,8 @@ def honest(count, spread=2.0, seed=0):
     """Logits whose probabilities are true, and labels drawn from them."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, spread, (count, 5))
-    chances = softmax(logits, axis=1)
-    labels = (chances.cumsum(1) < generator.random((count, 1))).sum(1)
+    probabilities = softmax(logits, axis=1)
+    labels = (probabilities.cumsum(1) < generator.random((count, 1))).sum(1)
     return logits, np.minimum(labels, 4)
 
 

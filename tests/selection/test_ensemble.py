@@ -39,9 +39,9 @@ from pipeline_lib.run.reproduce import reproduce
 from pipeline_lib.run.run import Run
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search import fidelity as ladder
-from pipeline_lib.selection import leaderboard as compare
+from pipeline_lib.selection import leaderboard
 from pipeline_lib.selection.calibration import fit_temperature
-from pipeline_lib.selection.comparison import hold, tags
+from pipeline_lib.selection.comparison import compare, tags
 from pipeline_lib.selection.ensemble import (
     ROUNDS,
     Candidates,
@@ -76,106 +76,112 @@ def libraries(draw):
     return raw / raw.sum(2, keepdims=True), labels
 
 
-def accuracy_of(chances, labels):
-    return float((chances.argmax(1) == labels).mean())
+def accuracy_of(probabilities, labels):
+    return float((probabilities.argmax(1) == labels).mean())
 
 
-def mixed(chances, chosen, draws=None):
+def mixed(probabilities, chosen, draws=None):
     """The mean of what was drawn first."""
-    return chances[list(chosen.drawn[:draws])].mean(0)
+    return probabilities[list(chosen.drawn[:draws])].mean(0)
 
 
-def log_loss(chances, labels):
-    return float(-np.log(chances[np.arange(len(labels)), labels]).mean())
+def log_loss(probabilities, labels):
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
 
 @given(libraries(), st.integers(1, 6))
 def test_a_selection_keeps_its_promises(made, most):
-    chances, labels = made
-    chosen = select(chances, labels, most)
-    singles = [accuracy_of(own, labels) for own in chances]
+    probabilities, labels = made
+    chosen = select(probabilities, labels, most)
+    singles = [accuracy_of(own, labels) for own in probabilities]
     assert singles[chosen.drawn[0]] == max(singles)
     assert sum(chosen.weights.values()) == pytest.approx(1)
     assert 1 <= len(chosen.weights) <= most
     assert 1 <= len(chosen.drawn) <= ROUNDS
-    assert set(chosen.weights) <= set(range(len(chances)))
-    assert ROUNDS <= chosen.tried <= ROUNDS * len(chances)
-    first = chances[chosen.drawn[0]]
-    assert log_loss(mixed(chances, chosen), labels) <= log_loss(first, labels) + 1e-9
-    assert select(chances.copy(), labels.copy(), most) == chosen
+    assert set(chosen.weights) <= set(range(len(probabilities)))
+    assert ROUNDS <= chosen.tried <= ROUNDS * len(probabilities)
+    first = probabilities[chosen.drawn[0]]
+    assert log_loss(mixed(probabilities, chosen), labels) <= log_loss(first, labels) + 1e-9
+    assert select(probabilities.copy(), labels.copy(), most) == chosen
 
 
 def test_a_lucky_model_does_not_keep_a_better_mixture_from_being_kept():
     """The first is right everywhere, narrowly; the mean of all errs once and is surer."""
     labels = np.zeros(20, np.int64)
-    chances = np.full((3, 20, 2), (0.9, 0.1))
-    chances[0] = (0.6, 0.4)
-    chances[1:, 0] = (0.3, 0.7)
-    chosen = select(chances, labels, 5)
-    assert accuracy_of(mixed(chances, chosen, 1), labels) == 1
-    assert accuracy_of(mixed(chances, chosen), labels) == pytest.approx(0.95)
+    probabilities = np.full((3, 20, 2), (0.9, 0.1))
+    probabilities[0] = (0.6, 0.4)
+    probabilities[1:, 0] = (0.3, 0.7)
+    chosen = select(probabilities, labels, 5)
+    assert accuracy_of(mixed(probabilities, chosen, 1), labels) == 1
+    assert accuracy_of(mixed(probabilities, chosen), labels) == pytest.approx(0.95)
     assert {0, 1} <= set(chosen.drawn)
 
 
 def test_models_that_err_elsewhere_are_put_together():
     labels = np.zeros(30, np.int64)
-    chances = np.full((3, 30, 2), (0.9, 0.1))
+    probabilities = np.full((3, 30, 2), (0.9, 0.1))
     for model in range(3):
-        chances[model, 10 * model : 10 * model + 10] = (0.4, 0.6)
-    chosen = select(chances, labels, 5)
-    assert accuracy_of(mixed(chances, chosen, 1), labels) == pytest.approx(2 / 3)
-    assert accuracy_of(mixed(chances, chosen), labels) == 1
-    assert len(select(chances, labels, 1).weights) == 1
-    assert select(chances[:1], labels, 5).drawn == (0,)  # to draw it again adds nothing
+        probabilities[model, 10 * model : 10 * model + 10] = (0.4, 0.6)
+    chosen = select(probabilities, labels, 5)
+    assert accuracy_of(mixed(probabilities, chosen, 1), labels) == pytest.approx(2 / 3)
+    assert accuracy_of(mixed(probabilities, chosen), labels) == 1
+    assert len(select(probabilities, labels, 1).weights) == 1
+    assert select(probabilities[:1], labels, 5).drawn == (0,)  # to draw it again adds nothing
 
 
 def test_equally_accurate_ones_are_told_apart_by_log_loss():
     labels = np.zeros(4, np.int64)
-    chances = np.stack([np.full((4, 2), (p, 1 - p)) for p in (0.6, 0.9, 0.7)])
-    assert select(chances, labels, 5).weights == {1: 1.0}
+    probabilities = np.stack([np.full((4, 2), (p, 1 - p)) for p in (0.6, 0.9, 0.7)])
+    assert select(probabilities, labels, 5).weights == {1: 1.0}
 
 
 def test_one_image_more_by_chance_is_no_reason_to_join():
     """The third is right where the first errs, and hopeless elsewhere."""
     labels = np.zeros(100, np.int64)
-    chances = np.stack([np.full((100, 2), (p, 1 - p)) for p in (0.98, 0.95, 0.4)])
-    chances[:2, 0] = (0.45, 0.55)
-    chances[2, 0] = (1.0, 0.0)
-    assert 2 not in select(chances, labels, 5).weights
+    probabilities = np.stack([np.full((100, 2), (p, 1 - p)) for p in (0.98, 0.95, 0.4)])
+    probabilities[:2, 0] = (0.45, 0.55)
+    probabilities[2, 0] = (1.0, 0.0)
+    assert 2 not in select(probabilities, labels, 5).weights
 
 
 def alike(*of_truth, images=20):
     """Models that give every image's class, 0 of two, this probability."""
-    chances = np.stack([np.full((images, 2), (p, 1 - p)) for p in of_truth])
-    return chances, np.zeros(images, np.int64)
+    probabilities = np.stack([np.full((images, 2), (p, 1 - p)) for p in of_truth])
+    return probabilities, np.zeros(images, np.int64)
 
 
 def test_four_finals_answer_together_in_equal_parts_the_surest_first():
-    chances, labels = alike(0.9, 0.88, 0.8, 0.89, 0.99, 0.91)
-    chances[5, 0] = (0.4, 0.6)
-    chosen = choose(["final", "final", "search", "final", "search", "final"], chances, labels, 8)
+    probabilities, labels = alike(0.9, 0.88, 0.8, 0.89, 0.99, 0.91)
+    probabilities[5, 0] = (0.4, 0.6)
+    chosen = choose(
+        ["final", "final", "search", "final", "search", "final"], probabilities, labels, 8
+    )
     assert chosen.weights == {0: 0.25, 3: 0.25, 1: 0.25, 5: 0.25}
     assert list(chosen.drawn) == [0, 3, 1, 5]
     assert chosen.tried == 1
 
 
 def test_what_is_far_less_sure_stays_out_of_the_mean_of_finals():
-    chances, labels = alike(0.9, 0.9, 0.9, 0.85, 0.9)  # 0.85: a log loss 1.54 times as large
-    assert set(choose(["final"] * 5, chances, labels, 8).weights) == {0, 1, 2, 4}
-    chances, labels = alike(0.9, 0.9, 0.9, 0.87, 0.9)  # 1.32 times
-    assert set(choose(["final"] * 5, chances, labels, 8).weights) == {0, 1, 2, 3, 4}
-    assert set(choose(["final"] * 5, chances, labels, 4).weights) == {0, 1, 2, 4}
+    probabilities, labels = alike(0.9, 0.9, 0.9, 0.85, 0.9)  # 0.85: a log loss 1.54 times as large
+    assert set(choose(["final"] * 5, probabilities, labels, 8).weights) == {0, 1, 2, 4}
+    probabilities, labels = alike(0.9, 0.9, 0.9, 0.87, 0.9)  # 1.32 times
+    assert set(choose(["final"] * 5, probabilities, labels, 8).weights) == {0, 1, 2, 3, 4}
+    assert set(choose(["final"] * 5, probabilities, labels, 4).weights) == {0, 1, 2, 4}
 
 
 @given(libraries(), st.integers(1, 6), st.data())
 def test_with_fewer_finals_it_is_drawn_greedily(made, most, data):
-    chances, labels = made
+    probabilities, labels = made
     stages = data.draw(
-        st.lists(st.sampled_from(["search", "final"]), min_size=len(chances), max_size=len(chances))
+        st.lists(
+            st.sampled_from(["search", "final"]),
+            min_size=len(probabilities),
+            max_size=len(probabilities),
+        )
     )
-    chosen = choose(stages, chances, labels, most)
+    chosen = choose(stages, probabilities, labels, most)
     if stages.count("final") < 4 or most < 4:
-        assert chosen == select(chances, labels, most)
+        assert chosen == select(probabilities, labels, most)
     assert len(chosen.weights) <= most
 
 
@@ -265,7 +271,7 @@ def test_it_is_built_of_the_best_and_kept_as_any_model(run, trials, small_data):
 
 
 def test_where_a_run_has_four_finals_it_is_their_mean(run, trials, small_data):
-    best = compare.best(trials)
+    best = leaderboard.best(trials)
     finals = [replace(best, number=number, stage="final") for number in range(10, 14)]
     built = add_ensemble(run.config, run.ensembles, [*trials, *finals], small_data).trials[
         len(trials) + 4 :
@@ -308,29 +314,29 @@ def test_a_continued_run_builds_another_only_where_the_choice_is_another(run, tr
     later = add_ensemble(run.config, run.ensembles, fewer, small_data)
     assert [t.label for t in later.trials[len(fewer) :]] == ["ensemble-0000", "ensemble-0001"]
     assert later.trials[-1].title == "Ensemble #1"
-    assert run.ensembles.leading().trial == compare.best(later.trials[len(fewer) :])
+    assert run.ensembles.leading().trial == leaderboard.best(later.trials[len(fewer) :])
 
 
 def test_it_wins_by_validation_accuracy_alone_and_meets_the_others(run, trials, small_data):
     candidates = add_ensemble(run.config, run.ensembles, trials, small_data)
-    best = compare.best(trials)
+    best = leaderboard.best(trials)
     together = candidates.trials[-1]
     rung = together.rungs[0]
     ahead = replace(together, rungs=(made_rung(rung.samples, best.value + 0.001),))
-    assert compare.best([*trials, ahead]) == ahead
+    assert leaderboard.best([*trials, ahead]) == ahead
     level = replace(together, rungs=best.rungs)
-    assert compare.best([*trials, level]) == best
+    assert leaderboard.best([*trials, level]) == best
 
-    contest = hold(candidates, together, small_data, None)
-    assert contest.winner == "Ensemble"
-    assert {"Ensemble", best.title} <= {c.a for c in contest.comparisons} | {
-        c.b for c in contest.comparisons
+    compared = compare(candidates, together, small_data, None)
+    assert compared.winner == "Ensemble"
+    assert {"Ensemble", best.title} <= {c.a for c in compared.comparisons} | {
+        c.b for c in compared.comparisons
     }
-    assert contest.chosen_from == len(trials) + int(together.notes["mixtures"])
-    assert contest == hold(Candidates(candidates.trials, {}), together, small_data, None)
-    members = tags(contest, together)["ensemble"].split(", ")
+    assert compared.chosen_from == len(trials) + int(together.notes["mixtures"])
+    assert compared == compare(Candidates(candidates.trials, {}), together, small_data, None)
+    members = tags(compared, together)["ensemble"].split(", ")
     assert [each.split()[0] for each in members] == list(together.configuration)
-    assert "ensemble" not in tags(contest, best)
+    assert "ensemble" not in tags(compared, best)
 
 
 def test_where_there_is_nothing_to_put_together_there_is_none(run, trials, small_data):
@@ -346,15 +352,15 @@ def test_where_there_is_nothing_to_put_together_there_is_none(run, trials, small
 
 
 def test_a_short_budget_asks_fewer_models(trials):
-    assert library(trials, 2) == compare.ranked(
-        [compare.best(trials[:4]), compare.best(trials[4:])]
+    assert library(trials, 2) == leaderboard.ranked(
+        [leaderboard.best(trials[:4]), leaderboard.best(trials[4:])]
     )
     assert len(library(trials, 20)) == 8
     assert library([], 20) == []
 
 
 def test_models_whose_weights_were_removed_are_left_out(run, trials, small_data):
-    lost = compare.best(trials)
+    lost = leaderboard.best(trials)
     (lost.model / WEIGHTS).unlink()
     candidates = add_ensemble(run.config, run.ensembles, trials, small_data)
     assert lost.label not in candidates.trials[-1].configuration
@@ -401,7 +407,7 @@ def outcome(home: Home):
 class TestInARun:
     def test_it_wins_if_and_only_if_it_is_more_accurate(self, outcome):
         together = [trial for trial in outcome.trials if trial.engine == ENSEMBLE]
-        best = compare.best(trial for trial in outcome.trials if trial.engine != ENSEMBLE)
+        best = leaderboard.best(trial for trial in outcome.trials if trial.engine != ENSEMBLE)
         assert len(together) == 1
         assert 1 < len(together[0].configuration) <= 2
         wins = together[0].value > best.value
@@ -426,7 +432,7 @@ class TestInARun:
 
         images, _ = small_data.examples.batch(small_data.validation[:20])
         logits = predict(load_model(outcome.winner.model), [images])
-        temperature = outcome.findings.contest.temperature
+        temperature = outcome.findings.compared.temperature
         assert temperature != 1
         wanted = (logits / temperature).softmax(1)
         (folder,) = (path.parent for path in home.mlflow_artifacts.rglob("MLmodel"))
@@ -462,8 +468,8 @@ class TestInARun:
         assert again.run_id == outcome.run_id
         assert outcome.winner in again.trials
         assert again.winner.value >= outcome.winner.value
-        assert again.findings.contest.is_champion == (again.winner == outcome.winner)
-        (on_folds,) = again.findings.contest.folded.comparisons
+        assert again.findings.compared.is_champion == (again.winner == outcome.winner)
+        (on_folds,) = again.findings.compared.folded.comparisons
         assert len(on_folds.differences) == 2
         assert any(name.startswith("Ensemble") for name in (on_folds.a, on_folds.b))
         assert on_folds.sentence() in (home.run("first") / "report.html").read_text()

@@ -143,7 +143,7 @@ def keep(run, ensemble, tmp_path):
 
 
 def test_networks_of_autopytorch_are_said_to_be_left_out(run, small_data, monkeypatch, tmp_path):
-    monkeypatch.setattr(folds, "train_again", None)  # nothing is trained
+    monkeypatch.setattr(folds, "retrain", None)  # nothing is trained
     trials = [
         TRIALS[0],
         a_trial("autopytorch", 3, {}, 0.95),

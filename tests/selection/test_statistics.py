@@ -139,11 +139,13 @@ def test_intervals_cover_the_true_difference(size, wrong):
     factors, sizes = np.array([0.5, 1.0, 2.0]), [size // 2, size // 4, size // 4]
     generator = np.random.default_rng(7)
     wrong_somewhere = only_a + only_b + none
-    chances = [[1 - wrong_somewhere * f, only_a * f, only_b * f, none * f] for f in factors]
-    truth = sum(n * (c[1] - c[2]) for n, c in zip(sizes, chances, strict=True)) / sum(sizes)
+    probabilities = [[1 - wrong_somewhere * f, only_a * f, only_b * f, none * f] for f in factors]
+    truth = sum(n * (c[1] - c[2]) for n, c in zip(sizes, probabilities, strict=True)) / sum(sizes)
     held = 0
     for _ in range(2000):
-        table = np.array([generator.multinomial(n, c) for n, c in zip(sizes, chances, strict=True)])
+        table = np.array(
+            [generator.multinomial(n, c) for n, c in zip(sizes, probabilities, strict=True)]
+        )
         low, high = bootstrap_interval(table, generator, resamples=400)
         held += low <= truth <= high
     assert 0.93 <= held / 2000 <= 0.97

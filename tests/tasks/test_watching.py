@@ -43,7 +43,7 @@ with LocalServer(home) as server:
 
     def search(record):
         with watching.Watch(Progress("optuna", 20.0), record) as watch:
-            watch.see(Trial("silent", "optuna", 0, TrialState.RUNNING, {}))
+            watch.on_trial(Trial("silent", "optuna", 0, TrialState.RUNNING, {}))
             time.sleep(6)
             print("artifact", Artifact.get("optuna-progress").data, flush=True)
 

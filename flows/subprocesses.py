@@ -51,7 +51,7 @@ class Children:
         self._children: list[Child] = []
         self._mark = uuid.uuid4().hex
         self._heir = subprocess.Popen(
-            [sys.executable, "-m", "flows.children", self._mark],
+            [sys.executable, "-m", "flows.subprocesses", self._mark],
             stdin=subprocess.PIPE,
             env=isolated(),
             start_new_session=True,

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Candidacy:
+class PromotionProposal:
     """A version that is to become champion, and how it stands against the one that is."""
 
     dataset: str
@@ -69,9 +69,9 @@ class Candidacy:
         return f"{self.comparison.sentence()}; {_called(self.champion)} is champion"
 
 
-def weigh(
+def compare_version(
     home: Home, dataset: str, version: int | None, progress: Callable[[str], None]
-) -> Candidacy:
+) -> PromotionProposal:
     """Compare a version with the champion, on the validation images that both were chosen by.
 
     Args:
@@ -84,23 +84,23 @@ def weigh(
         ModelError: There is no such version, it is champion already, or its files are gone.
         DataError: The data set cannot be had.
     """
-    wanted, reigning = promotable(home, dataset, version), champion(home, dataset)
+    wanted, current_champion = promotable(home, dataset, version), champion(home, dataset)
     classifier, config = _load(home, dataset, wanted), _asked(home, wanted)
     source = prepare(_reachable(config or RunConfig.parse({"dataset": dataset})), home, progress)
     metric = find(config.metric) if config else ACCURACY
-    found = Candidacy(dataset, wanted, reigning, classifier, source, metric)
-    if reigning is None:
+    found = PromotionProposal(dataset, wanted, current_champion, classifier, source, metric)
+    if current_champion is None:
         return found
     split = _split(config, source, wanted)
     if split is None:
         return replace(found, not_compared="the images that it was chosen by are not known")
-    if not never_trained_on(reigning.tags, split):
+    if not never_trained_on(current_champion.tags, split):
         reason = "they were chosen on different splits, and each may have seen the other's images"
         return replace(found, not_compared=reason)
     try:
         answers = {
             _called(wanted): _logits(classifier, split),
-            _called(reigning): _logits(_load(home, dataset, reigning), split),
+            _called(current_champion): _logits(_load(home, dataset, current_champion), split),
         }
     except ModelError as error:
         return replace(found, not_compared=str(error))
@@ -108,7 +108,7 @@ def weigh(
     return replace(found, comparison=comparison)
 
 
-def crown(home: Home, candidacy: Candidacy, why: str) -> tuple[Event, str]:
+def measure_and_promote(home: Home, proposal: PromotionProposal, why: str) -> tuple[Event, str]:
     """Measure the version on the test set, unless it was before, and make it champion.
 
     Returns what happened, and what the version is worth on the test set, in words.
@@ -116,27 +116,25 @@ def crown(home: Home, candidacy: Candidacy, why: str) -> tuple[Event, str]:
     Raises:
         ModelError: Another version became champion since they were compared.
     """
-    dataset, number = candidacy.dataset, candidacy.version.version
-    met = candidacy.champion.version if candidacy.champion else None
+    dataset, number = proposal.dataset, proposal.version.version
+    met = proposal.champion.version if proposal.champion else None
     check_champion(home, dataset, met)  # a person may have thought about it for long
-    worth = _measured(home, candidacy)
+    worth = _measured(home, proposal)
     return promote(home, dataset, number, why, met=met), worth
 
 
-def _measured(home: Home, candidacy: Candidacy) -> str:
+def _measured(home: Home, proposal: PromotionProposal) -> str:
     """What the version is worth on the test set, which is opened if it never was for it."""
     from pipeline_lib.evaluation.final_test import evaluate_once, read_figures
 
-    dataset, version = candidacy.dataset, candidacy.version
-    classifier, test_set = candidacy.classifier, candidacy.source.test_set
+    dataset, version = proposal.dataset, proposal.version
+    classifier, test_set = proposal.classifier, proposal.source.test_set
     called = f"{model_name(dataset)}/{version.version}"
     entry = Entry(home, test_set, called, classifier.digest)
     if TEST_TAG in version.tags and read_figures(entry.figures) is None:
         return f"Test accuracy {float(version.tags[TEST_TAG]):.2%}, as it was registered"
     temperature = classifier.served.temperature
-    test = evaluate_once(
-        entry, classifier.module, classifier.classes, temperature, candidacy.metric
-    )
+    test = evaluate_once(entry, classifier.module, classifier.classes, temperature, proposal.metric)
     record_test(home, dataset, version.version, test.figures)
     low, high = test.interval
     return (

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
-from pipeline_lib.formats import discreet
+from pipeline_lib.formats import shorten_home
 from pipeline_lib.notification import Message, send
 
 
@@ -32,11 +32,11 @@ def _message(run: FlowRun, state: State[Any]) -> Message:
         value=winner.get("value"),
         test_accuracy=winner.get("test_accuracy"),
         reason="" if state.is_completed() else _reason(state),
-        report=discreet(found.get("report", "")),
+        report=shorten_home(found.get("report", "")),
         mlflow=found.get("mlflow", ""),
     )
 
 
 def _reason(state: State[Any]) -> str:
     said = state.message or ""
-    return discreet(said.removeprefix("Flow run encountered an exception: "))
+    return shorten_home(said.removeprefix("Flow run encountered an exception: "))

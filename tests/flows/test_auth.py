@@ -1,4 +1,4 @@
-"""The doors of real servers: who is let in, with what, and where the password may not be found."""
+"""Authentication of real servers: who is let in, and where the password may not be found."""
 
 import base64
 import socket
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running_up import PROGRAMS, PROJECT, running_up
 
-from flows import doors
+from flows import auth
 from pipeline_lib.errors import ServerError
 from pipeline_lib.home import Home
 
@@ -28,8 +28,8 @@ def no_password_of_the_user(monkeypatch):
 
 
 def test_without_a_password_there_is_none():
-    assert doors.password() is None
-    assert doors.prefect_settings() == {}
+    assert auth.password() is None
+    assert auth.prefect_settings() == {}
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_without_a_password_there_is_none():
 def test_a_weak_password_is_refused_and_not_shown(secret, monkeypatch):
     monkeypatch.setenv("AUTOML_PASSWORD", secret)
     with pytest.raises(ServerError, match=r"^AUTOML_PASSWORD: holds no password of 12") as raised:
-        doors.password()
+        auth.password()
     assert not secret or secret not in str(raised.value)
 
 
@@ -48,10 +48,10 @@ def test_a_password_file_that_others_can_read_is_refused(mode, tmp_path, monkeyp
     path.write_text(SECRET + "\n")
     monkeypatch.setenv("AUTOML_PASSWORD_FILE", str(path))
     path.chmod(0o600)
-    assert doors.password() == SECRET
+    assert auth.password() == SECRET
     path.chmod(mode)
     with pytest.raises(ServerError, match=r"open to others, got '0o.*chmod 600") as raised:
-        doors.password()
+        auth.password()
     assert SECRET not in str(raised.value)
 
 
@@ -59,17 +59,17 @@ def test_a_password_file_that_is_none_is_refused(tmp_path, monkeypatch):
     for path in (tmp_path / "absent", tmp_path):
         monkeypatch.setenv("AUTOML_PASSWORD_FILE", str(path))
         with pytest.raises(ServerError, match="AUTOML_PASSWORD_FILE: cannot be read"):
-            doors.password()
+            auth.password()
     (tmp_path / "binary").write_bytes(b"\xff" * 20)
     (tmp_path / "binary").chmod(0o600)
     monkeypatch.setenv("AUTOML_PASSWORD_FILE", str(tmp_path / "binary"))
     with pytest.raises(ServerError, match="AUTOML_PASSWORD_FILE: cannot be read"):
-        doors.password()
+        auth.password()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2"])
 def test_loopback_needs_no_password(host):
-    doors.check_host(host, None)
+    auth.check_host(host, None)
 
 
 @pytest.mark.parametrize("host", ["192.168.1.5", "example.org", "localhost.example.org"])
@@ -77,14 +77,14 @@ def test_other_addresses_need_one(host):
     with pytest.raises(
         ServerError, match=r"host: is open to other machines, got .*AUTOML_PASSWORD"
     ):
-        doors.check_host(host, None)
-    doors.check_host(host, SECRET)
+        auth.check_host(host, None)
+    auth.check_host(host, SECRET)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1"])
 def test_all_addresses_at_once_are_refused_with_a_password_too(host):
     with pytest.raises(ServerError, match="host: cannot be listened on"):
-        doors.check_host(host, SECRET)
+        auth.check_host(host, SECRET)
 
 
 @given(
@@ -118,7 +118,7 @@ def test_who_passes_the_guard(host, origin):
     if origin is not None:
         headers.append((b"origin", origin.encode()))
     for kind in ("http", "websocket"):
-        guard = doors.Guard(app, "127.0.0.1", 4200)
+        guard = auth.Guard(app, "127.0.0.1", 4200)
         asyncio.run(guard({"type": kind, "headers": headers}, None, send))
     name = host.split(":")[0]
     ours = {f"http://{host}", "http://127.0.0.1:4200", "http://localhost:4200", None}
@@ -170,7 +170,7 @@ def test_foreign_pages_get_nothing_from_either_server(tmp_path):
             assert [status(url, Origin=own) for url in read] == [200, 200, 200]
             assert status(mlflow, search, Origin=own) == 200
         listening = psutil.Process(running.program("mlflow")).children(recursive=True)
-        listening += [psutil.Process(running.program("flows.doors"))]
+        listening += [psutil.Process(running.program("flows.auth"))]
         addresses = {
             c.laddr.ip for p in listening for c in p.net_connections() if c.status == "LISTEN"
         }

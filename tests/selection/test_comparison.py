@@ -16,12 +16,12 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.home import Home
 from pipeline_lib.models.convnet import design
 from pipeline_lib.models.saved import build_model, load_model, save_model
-from pipeline_lib.outcome import Champion, Contest
+from pipeline_lib.outcome import Champion, ComparisonResult
 from pipeline_lib.registry.promotion import champion, promote, promote_over
 from pipeline_lib.registry.versions import Candidate, register
 from pipeline_lib.resampling import ALPHA, bootstrap_interval, paired_counts
-from pipeline_lib.run.finish import reigning
-from pipeline_lib.selection.comparison import chosen_from, decide, hold, tags
+from pipeline_lib.run.finish import current_champion
+from pipeline_lib.selection.comparison import chosen_from, compare, decide, tags
 from pipeline_lib.selection.ensemble import MIXTURES, Candidates
 from pipeline_lib.statistics import Comparison, mcnemar
 from pipeline_lib.tracking import Recorder
@@ -42,7 +42,7 @@ def a_champion(**tags: object) -> Champion:
     return Champion(3, "an older run", told)
 
 
-def contest(*pairs: Comparison, **changed: object) -> Contest:
+def compared(*pairs: Comparison, **changed: object) -> ComparisonResult:
     given_ = {
         "winner": "Optuna #41",
         "comparisons": pairs,
@@ -53,7 +53,7 @@ def contest(*pairs: Comparison, **changed: object) -> Contest:
         "brightness": (0.0, 1.0),
         "champion": a_champion(),
     }
-    return Contest(**{**given_, **changed})
+    return ComparisonResult(**{**given_, **changed})
 
 
 def pair(p: float, low: float, ahead: bool = True, difference: float = 0.005) -> Comparison:
@@ -62,7 +62,7 @@ def pair(p: float, low: float, ahead: bool = True, difference: float = 0.005) ->
 
 
 def test_the_first_winner_becomes_champion_unless_never() -> None:
-    first = contest(champion=None)
+    first = compared(champion=None)
     assert decide("significant", first, WINNER).promote
     assert decide("better", first, WINNER).promote
     assert decide("significant", first, WINNER).why == "first model"
@@ -80,7 +80,7 @@ def test_the_first_winner_becomes_champion_unless_never() -> None:
     ],
 )
 def test_what_the_rules_ask_for(found: Comparison, significant: bool, better: bool) -> None:
-    one = contest(found)
+    one = compared(found)
     assert decide("significant", one, WINNER).promote is significant
     assert decide("better", one, WINNER).promote is better
     assert not decide("never", one, WINNER).promote
@@ -89,20 +89,20 @@ def test_what_the_rules_ask_for(found: Comparison, significant: bool, better: bo
 
 def test_the_best_of_many_more_needs_more_evidence() -> None:
     found = pair(0.01, 0.002)
-    assert decide("significant", contest(found, chosen_from=10), WINNER).promote
-    assert decide("significant", contest(found, chosen_from=40), WINNER).promote
-    many = decide("significant", contest(found, chosen_from=60), WINNER)
+    assert decide("significant", compared(found, chosen_from=10), WINNER).promote
+    assert decide("significant", compared(found, chosen_from=40), WINNER).promote
+    many = decide("significant", compared(found, chosen_from=60), WINNER)
     assert not many.promote
     assert "the best of 60, 6 times as many as the champion was chosen from" in many.why
     unknown = a_champion()
     unknown = replace(unknown, tags={"split_digest": "s"})  # says not how it was chosen
-    assert not decide("significant", contest(found, champion=unknown), WINNER).promote
+    assert not decide("significant", compared(found, champion=unknown), WINNER).promote
 
 
 def test_a_champion_of_another_split_stays_but_for_better() -> None:
     why = "it was chosen on another split"
-    reigning = a_champion(split_digest="t", val_accuracy=0.985)
-    other = contest(champion=reigning, not_compared=why)
+    current_champion = a_champion(split_digest="t", val_accuracy=0.985)
+    other = compared(champion=current_champion, not_compared=why)
     kept = decide("significant", other, WINNER)
     assert not kept.promote
     assert "champion v3 cannot be compared: it was chosen on another split" in kept.why
@@ -112,7 +112,7 @@ def test_a_champion_of_another_split_stays_but_for_better() -> None:
     assert "99.00% on its validation images, better than the 98.50% of champion v3" in (
         decide("better", other, WINNER).why
     )
-    as_good = contest(champion=a_champion(val_accuracy=0.99), not_compared=why)
+    as_good = compared(champion=a_champion(val_accuracy=0.99), not_compared=why)
     assert not decide("better", as_good, WINNER).promote
 
 
@@ -127,7 +127,7 @@ def test_a_champion_of_another_split_stays_but_for_better() -> None:
 def test_no_champion_falls_without_evidence(
     rule: str, p: float, low: float, ahead: bool, field: int, champions_field: int
 ) -> None:
-    one = contest(
+    one = compared(
         pair(p, low, ahead), chosen_from=field, champion=a_champion(chosen_from=champions_field)
     )
     decision = decide(rule, one, WINNER)
@@ -189,33 +189,33 @@ def test_nights_without_a_real_difference_rarely_change_the_champion(
     """400 nights of equally good models, both sides the best of theirs on 6,000 images."""
     generator = np.random.default_rng(11)
     counted = chosen_from(a_field(field, state))
-    reigning = a_champion(chosen_from=champions_field)
+    current_champion = a_champion(chosen_from=champions_field)
     falls = 0
     for _ in range(400):
         hard = generator.beta(0.5, 2.0, 180)  # the other 5,820 images every model gets right
         before = best_of(champions_field, hard, generator)
         after = best_of(field, hard, generator)
         found = pair_of(after, before, generator)
-        one = contest(found, chosen_from=counted, champion=reigning)
+        one = compared(found, chosen_from=counted, champion=current_champion)
         falls += decide("significant", one, WINNER).promote
     assert falls <= 20, "more than the 5 % that the rule claims"
 
 
 def test_a_real_difference_is_found_by_most_nights() -> None:
     generator = np.random.default_rng(12)
-    reigning = a_champion(chosen_from=10)
+    current_champion = a_champion(chosen_from=10)
     found = 0
     for _ in range(100):
         hard = generator.beta(0.5, 2.0, 180)
         after, before = best_of(10, hard / 4, generator), best_of(10, hard, generator)
-        one = contest(pair_of(after, before, generator), champion=reigning)
+        one = compared(pair_of(after, before, generator), champion=current_champion)
         found += decide("significant", one, WINNER).promote
     assert found >= 80
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return Home(tmp_path_factory.mktemp("contest") / "home")
+    return Home(tmp_path_factory.mktemp("compared") / "home")
 
 
 @pytest.fixture(autouse=True)
@@ -256,7 +256,9 @@ def test_engines_and_the_champion_meet_on_the_same_images(
         return "another run"
 
     def meet(run_id, best, data):
-        return hold(Candidates(trials, {}), best, data, reigning(home, run_id, best, data))
+        return compare(
+            Candidates(trials, {}), best, data, current_champion(home, run_id, best, data)
+        )
 
     alone = meet(recorder.run_id, winner, small_data)
     assert (alone.champion, alone.against_champion, alone.chosen_from) == (None, None, 4)
@@ -315,9 +317,9 @@ def test_engines_and_the_champion_meet_on_the_same_images(
 
 
 def test_the_registry_remembers_how_a_champion_was_chosen(home: Home) -> None:
-    reigning = champion(home, "mnist")
-    assert reigning is not None
-    assert reigning.tags["chosen_from"] == "4"
-    assert len(reigning.tags["split_digest"]) == 64
+    current_champion = champion(home, "mnist")
+    assert current_champion is not None
+    assert current_champion.tags["chosen_from"] == "4"
+    assert len(current_champion.tags["split_digest"]) == 64
     with pytest.raises(Exception, match="champion already"):
-        promote(home, "mnist", reigning.version, "")
+        promote(home, "mnist", current_champion.version, "")

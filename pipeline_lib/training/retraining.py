@@ -14,7 +14,7 @@ _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Again:
+class Retraining:
     """One trial to train again."""
 
     label: str  # of the trial
@@ -25,7 +25,7 @@ class Again:
 class _Running:
     """A trial that a worker trains right now."""
 
-    def __init__(self, again: Again) -> None:
+    def __init__(self, again: Retraining) -> None:
         self.again = again
         self.worker = TrialWorker(again.job)
         self.left = list(again.rungs)
@@ -35,15 +35,17 @@ class _Running:
         self.worker.request(self.left.pop(0))
 
 
-def train_again(
-    todo: Sequence[Again], workers: int, hear: Callable[[Again, Rung], None] | None = None
+def retrain(
+    todo: Sequence[Retraining],
+    workers: int,
+    on_rung: Callable[[Retraining, Rung], None] | None = None,
 ) -> dict[str, str]:
     """Train them side by side; returns, by label, why a trial could not be.
 
     Args:
         todo: In the order in which they start.
         workers: Trials at a time, ≥ 1.
-        hear: Called with each rung that ends.
+        on_rung: Called with each rung that ends.
     """
     waiting, failed, running = list(todo), dict[str, str](), list[_Running]()
     try:
@@ -62,8 +64,8 @@ def train_again(
                     failed[each.again.label] = failure.problem
                     each.left.clear()
                 else:
-                    if hear is not None:
-                        hear(each.again, rung)
+                    if on_rung is not None:
+                        on_rung(each.again, rung)
                 if each.left:
                     each.climb()
                 else:
