@@ -23,6 +23,9 @@ VARIANTS = "flip"
 are too short to show all that they are worth, so finalists are trained both ways, unless trials
 of one are far behind."""
 
+FIRST_RUNG = 10_000
+"""After 3,000 samples, 24 steps, good configurations have learned little (docs/lab/resnet.md)."""
+
 MULTIPLY_ADDS_PER_SECOND = 3e4
 """What a network may cost grows with the budget's seconds, so that finals make several passes."""
 LEAST_MULTIPLY_ADDS, MOST_MULTIPLY_ADDS = 4e6, 4.5e7
