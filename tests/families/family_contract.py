@@ -36,6 +36,11 @@ class MadeUp:
 
     problem: Problem
 
+    lineage = ""
+
+    def rows(self) -> None:
+        return None
+
     def examples(self) -> MappedExamples:
         random = np.random.default_rng(0)
         shape = (self.problem.train_size, *self.problem.inputs.shape)
