@@ -109,7 +109,15 @@ def a_trial(engine, number, configuration, accuracy, **changed):
     rungs = (made_rung(600, accuracy, 0.5),)
     here = Path("/nowhere", f"{engine}{number}")  # its own weights are not asked for
     return Trial(
-        "first", engine, number, TrialState.COMPLETE, configuration, rungs, model=here, **changed
+        "first",
+        engine,
+        number,
+        TrialState.COMPLETE,
+        configuration,
+        rungs,
+        model=here,
+        family="convnet" if engine == "optuna" else "",
+        **changed,
     )
 
 
