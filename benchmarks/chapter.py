@@ -12,6 +12,7 @@ import torch
 
 from benchmarks.chapter_loop import ChapterTraining, Images, chapter_images, first
 from benchmarks.results import Bench, Result, Table
+from pipeline_lib.config import RunConfig
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.source import expected
 from pipeline_lib.families import book
@@ -54,7 +55,7 @@ def measure(bench: Bench, size: Size) -> Result:
 
 def _objective(trial: optuna.Trial, train: Images, test: Images, size: Size) -> float:
     """As in the chapter: accuracy on the test set, which also decides on pruning."""
-    configuration = book.space(trial, expected("mnist"), 0.0)
+    configuration = book.space(trial, expected(RunConfig(dataset="mnist")), 0.0)
     training = ChapterTraining(configuration, train, test, _SEED + trial.number)
     accuracy = 0.0
     epochs: list[dict[str, float]] = []

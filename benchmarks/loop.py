@@ -46,7 +46,7 @@ def measure(bench: Bench, size: Size) -> Result:
         runs.append({"loop": "chapter", "batch": CHAPTER_BATCH, "seed": seed})
         runs[-1] |= _chapter(bench, split, samples, seed)
         for batch in OUR_BATCHES:
-            climb = Climb({**_NETWORK, "batch_size": batch}, (samples,), seed)
+            climb = Climb({**_NETWORK, "batch_size": batch}, (samples,), seed, "book")
             rung = replay(split, [climb], workers=1).rungs[0]
             runs.append({"loop": "ours", "batch": batch, "seed": seed})
             runs[-1] |= {"seconds": rung.seconds, "accuracy": rung.value}

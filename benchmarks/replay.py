@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 
+from pipeline_lib.config import RunConfig
 from pipeline_lib.data.source import expected
 from pipeline_lib.data.splits import Split
 from pipeline_lib.families.family import Family
 from pipeline_lib.search.engine import trial_seed
 from pipeline_lib.training.workers import TrialJob, TrialWorker, warm_up
 from pipeline_lib.trial import Configuration, Rung
-
-_FAMILY = Family("convnet")
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Climb:
     configuration: Configuration
     samples: tuple[int, ...]
     seed: int = 0
+    family: str = "convnet"
     seconds: float | None = None  # in which each training must end, where the clock leads
 
 
@@ -57,7 +57,8 @@ def replay(split: Split, climbs: Sequence[Climb], workers: int) -> Replayed:
                 while waiting and len(running) < workers:
                     number, climb = waiting.pop(0)
                     directory = Path(root) / str(number)
-                    job = TrialJob(_FAMILY, climb.configuration, split, climb.seed, directory)
+                    family, asked = Family(climb.family), climb.configuration
+                    job = TrialJob(family, asked, split, climb.seed, directory)
                     worker = TrialWorker(job)
                     running[worker] = list(climb.samples)
                     worker.request(running[worker].pop(0), climb.seconds)
@@ -87,9 +88,9 @@ def random_configurations(count: int, seed: int, budget_seconds: float = 60.0) -
     """Drawn from the default space, without fidelities yet."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    problem = expected("mnist")
+    family, problem = Family("convnet"), expected(RunConfig(dataset="mnist"))
     return [
-        Climb(_FAMILY.space(study.ask(), problem, budget_seconds), (), trial_seed(seed, number))
+        Climb(family.space(study.ask(), problem, budget_seconds), (), trial_seed(seed, number))
         for number in range(count)
     ]
 

@@ -139,10 +139,10 @@ def test_the_champion_is_the_same_and_answers_the_same(opened, known, automl):
     assert load_champion(opened, "models:/automl-mnist@champion").digest == known["champion"]
 
 
-def test_mlflow_serves_the_champion_by_the_script_that_it_kept(opened, known):
+def test_mlflow_serves_the_champion_by_the_script_that_it_kept(opened, known, monkeypatch):
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{opened.mlflow_database}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{opened.mlflow_database}")
     served = mlflow.pyfunc.load_model("models:/automl-mnist@champion")
     answers = served.predict(pictures(opened))
     np.testing.assert_allclose(answers, known["models"]["1"]["probabilities"], atol=1e-5)

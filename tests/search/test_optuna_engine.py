@@ -14,6 +14,7 @@ import psutil
 import pytest
 from contract import EngineContract, of_problem, run_search, searching
 
+from pipeline_lib.data.problem import Classes, Image, Problem
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.families import book, convnet
 from pipeline_lib.families.family import Family
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.slow
 BASE = 100  # samples at the lowest rung, so that a trial takes a second
 
 
+GREY = Problem("grey", "grey", Image(1, 28, 28), Classes(("a", "b")), 100, 10, "digest")
 CONVNET, BOOK = (Family("convnet"),), (Family("book"),)
 
 
@@ -65,7 +67,7 @@ class TestOptunaEngine(EngineContract):
             assert trial.state != TrialState.COMPLETE or reached == rungs
 
     def test_the_priors_come_first(self, searched):
-        known = convnet.priors(None, self.budget_seconds)
+        known = convnet.priors(GREY, self.budget_seconds)
         first = [trial.configuration["stem"] for trial in searching(searched.trials)[:2]]
         assert first == [prior["stem"] for prior in known]
 
@@ -253,7 +255,7 @@ def try_first(study, parameters, why):
     """Try what stands first in line."""
     study.enqueue_trial(parameters, user_attrs=why)
     trial = study.ask()
-    convnet.space(trial, None, 60.0)
+    convnet.space(trial, GREY, 60.0)
     trial.set_user_attr(RECORD, {"stage": "search", "reason": ""})
     study.tell(trial, 0.5)
 
@@ -262,7 +264,7 @@ def test_priors_are_tried_once_in_all_runs_of_a_study(request_in):
     request = replace(request_in, space="default", families=CONVNET)
     study = open_(request)
     line = first_in_line(study, part_of(request))
-    assert [parameters for parameters, _ in line] == convnet.priors(None, 60.0)
+    assert [parameters for parameters, _ in line] == convnet.priors(GREY, 60.0)
     try_first(study, *line[0])
     assert first_in_line(open_(request), part_of(request)) == line[1:]
 
@@ -273,7 +275,7 @@ def an_earlier_study(request, accuracies):
     study = open_(earlier)
     for accuracy in accuracies:
         trial = study.ask()
-        configuration = convnet.space(trial, None, earlier.budget_seconds)
+        configuration = convnet.space(trial, GREY, earlier.budget_seconds)
         rung = {"samples": 100, "val_accuracy": accuracy, "seconds": 1.0, "curve": []}
         record = {"state": "complete", "configuration": configuration, "rungs": [rung]}
         trial.set_user_attr(RECORD, {**record, "stage": "search", "reason": ""})
@@ -308,7 +310,7 @@ def test_what_an_earlier_study_found_outside_of_the_space_is_left_out(request_in
         budget_seconds=budget,
     )
     line = first_in_line(open_(later), part_of(later))
-    assert [parameters for parameters, _ in line] == convnet.priors(None, budget)
+    assert [parameters for parameters, _ in line] == convnet.priors(GREY, budget)
 
 
 def test_what_was_queued_by_a_killed_run_does_not_come_up_later(request_in):
