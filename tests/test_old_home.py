@@ -27,6 +27,7 @@ from pipeline_lib.home import Home
 from pipeline_lib.models import load_model
 from pipeline_lib.registry.versions import load_champion
 from pipeline_lib.search.earlier import FROM
+from pipeline_lib.tracking import open_store
 
 pytestmark = pytest.mark.slow
 FINISHED = [name for name in RUNS if name != "unfinished"]
@@ -225,6 +226,7 @@ def test_the_unfinished_study_goes_on(home, known, automl):
      ("first_rung", 200), ("engine", "autopytorch")],
 )  # fmt: skip
 def test_a_study_is_continued_as_it_was_begun_or_not_at_all(home, field, other):
+    open_store(home)  # MLflow's database follows a home that was moved, whatever is asked
     before = files_of(home)
     with pytest.raises(ConfigurationError) as refused:
         find_model(RunConfig(name="book", **{**RUNS["book"], field: other}), home)

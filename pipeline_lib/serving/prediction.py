@@ -31,12 +31,12 @@ def classify(home: Home, model: str, paths: Sequence[Path]) -> list[Answer]:
     """
     for path in paths:
         look(path)
-    import torch
-
     from pipeline_lib.registry.versions import load_champion, model_name
 
     address = f"models:/{model_name(model)}@champion" if ":" not in model else model
     classifier = load_champion(home, address)
+    import torch  # after what may refuse: it takes seconds
+
     pictures = [decode(path, classifier.shape) for path in paths]
     images = torch.stack([torch.from_numpy(each.pixels) for each in pictures])  # (B, C, H, W)
     probabilities = classifier.served.probabilities(classifier.module, images)  # (B, classes)
