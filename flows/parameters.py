@@ -74,7 +74,8 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     names = given.names or (name.replace("_", "-"),)
     choices = _choices(field)
     default = field.default if field.default_factory is None else None
-    shown = "" if default is None or default == () else f" [default: {short(default)}]"
+    listed = ",".join(default) if isinstance(default, tuple) else default
+    shown = "" if listed in (None, "") else f" [default: {short(listed)}]"
     is_switch = field.annotation is bool
     option = typer.Option(
         *(f"--{each}" for each in names),

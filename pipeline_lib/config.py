@@ -19,7 +19,7 @@ from pydantic import (
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data_config import DataConfig
 from pipeline_lib.metrics import ACCURACY, METRICS
-from pipeline_lib.names import ENGINES, PRUNERS, SAMPLERS, load
+from pipeline_lib.names import ENGINES, FAMILIES, PRUNERS, SAMPLERS, load
 from pipeline_lib.notification import resolve
 from pipeline_lib.options import (
     AFTER,
@@ -88,8 +88,8 @@ class RunConfig(DataConfig):
     family: Annotated[tuple[str, ...], BeforeValidator(family_names), _FAMILY] = Field(
         USUAL,
         min_length=1,
-        description="Kinds of network that Optuna searches: convnet, book, or a Python file of "
-        "your own; several share the workers.",
+        description=f"Kinds of network that Optuna searches: {', '.join(FAMILIES)}, or a Python "
+        "file of your own; several share the workers.",
     )
     set: Annotated[tuple[str, ...], Option("Search", metavar="NAME=VALUE", repeats=True)] = Field(
         (),
