@@ -142,10 +142,9 @@ class TestResult:
     @property
     def text(self) -> str:
         """As `sentence`, where it is clear that it is of the test set."""
-        return ", ".join(
-            f"{metric.phrase(value)}  (95% CI {interval})"
-            for metric, value, interval in self._valued
-        )
+        if self.scored is None:
+            return "".join(f"{m.phrase(value)}  (95% CI {i})" for m, value, i in self._valued)
+        return ", ".join(f"{m.text(value)} {m.title} (95% CI {i})" for m, value, i in self._valued)
 
     @property
     def _valued(self) -> list[tuple[Metric, float, str]]:
