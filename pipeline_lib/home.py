@@ -9,6 +9,11 @@ from pathlib import Path
 
 from pipeline_lib.errors import ConfigurationError, HomeError
 
+RUN = "run.json"
+"""File of a study: what its run was asked for, and which data it sees."""
+LOCK = ".lock"
+"""File of a study: held by the run that searches it."""
+
 
 def user_path(where: str, text: str) -> Path:
     """The path that a user wrote, absolute and with `~` expanded.

@@ -14,12 +14,12 @@ from test_tracking import a_trial
 from flows import cli
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ModelError
-from pipeline_lib.home import Home
+from pipeline_lib.home import RUN, Home
 from pipeline_lib.models.saved import load_model
 from pipeline_lib.registry.promotion import promote
 from pipeline_lib.registry.versions import Candidate, load_champion, register
 from pipeline_lib.run.gc import Policy, clean, losers
-from pipeline_lib.run.run import RUN, Run, search
+from pipeline_lib.run.run import Run, search
 from pipeline_lib.run.sync import sync
 from pipeline_lib.search.optuna import OptunaEngine
 from pipeline_lib.trial import TrialState

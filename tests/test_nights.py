@@ -16,9 +16,8 @@ from pipeline_lib.data.sources import catalogue
 from pipeline_lib.data.sources.catalogued import Catalogued
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.evaluation.ledger import readings
-from pipeline_lib.home import Home
+from pipeline_lib.home import RUN, Home
 from pipeline_lib.registry.promotion import champion
-from pipeline_lib.run.run import RUN
 from pipeline_lib.run.warm_start import settle
 
 

@@ -13,8 +13,8 @@ from urllib.request import url2pathname
 from pipeline_lib.data.sources.conversion import outdated
 from pipeline_lib.errors import UserError
 from pipeline_lib.files import acquire
-from pipeline_lib.home import Home
-from pipeline_lib.run.run import LOCK, RUN, Run
+from pipeline_lib.home import LOCK, RUN, Home
+from pipeline_lib.run.run import Run
 from pipeline_lib.run.sync import Begun
 from pipeline_lib.trial import Trial, by_regret
 

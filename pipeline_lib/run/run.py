@@ -21,7 +21,7 @@ from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError, EngineUnavailable, UserError
 from pipeline_lib.families.family import Family
 from pipeline_lib.files import acquire, write_whole
-from pipeline_lib.home import Home
+from pipeline_lib.home import LOCK, RUN, Home
 from pipeline_lib.report.dot import find_dot
 from pipeline_lib.run.checks import check, check_settings, engines_of, too_small
 from pipeline_lib.search.engine import Engine, SearchRequest, check_identity, find_engine
@@ -29,11 +29,6 @@ from pipeline_lib.selection.ensemble_storage import Ensembles
 from pipeline_lib.tracking.address import check_address
 from pipeline_lib.tracking.record import Record
 from pipeline_lib.trial import Trial
-
-RUN = "run.json"
-"""File of a study: what its run was asked for, and which data it sees."""
-LOCK = ".lock"
-"""File of a study: held by the run that searches it."""
 
 _log = logging.getLogger("automl")
 

@@ -12,12 +12,11 @@ from typing import Literal
 from pipeline_lib.config_file import CONFIG_FILE
 from pipeline_lib.errors import ConfigurationError, UserError
 from pipeline_lib.files import acquire
-from pipeline_lib.home import Home
+from pipeline_lib.home import LOCK, RUN, Home
 from pipeline_lib.options import choice
 from pipeline_lib.outcome import Champion
 from pipeline_lib.registry.promotion import champion
 from pipeline_lib.report.files import REPORT, SUMMARY, latest
-from pipeline_lib.run.run import LOCK, RUN
 from pipeline_lib.run.sync import Begun
 from pipeline_lib.selection.leaderboard import best, phrase
 from pipeline_lib.trial import Trial

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pipeline_lib.config import RunConfig
 from pipeline_lib.data.splits import Split
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.home import Home
+from pipeline_lib.home import RUN, Home
 from pipeline_lib.options import plain_name
-from pipeline_lib.run.run import RUN, Run
+from pipeline_lib.run.run import Run
 from pipeline_lib.search.engine import find_engine
 from pipeline_lib.tracking.trials import values_of
 from pipeline_lib.trial import ENSEMBLE, Trial

@@ -12,8 +12,7 @@ from typing import Any
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
 from pipeline_lib.families.family import PIN, Family
-from pipeline_lib.home import Home
-from pipeline_lib.run.run import RUN
+from pipeline_lib.home import RUN, Home
 
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""

@@ -19,9 +19,8 @@ from pipeline_lib.data.sources.conversion import outdated
 from pipeline_lib.data.stored_size import stored_shape
 from pipeline_lib.errors import DataError, HomeError, RefusedImage
 from pipeline_lib.files import acquire
-from pipeline_lib.home import Home
+from pipeline_lib.home import LOCK, RUN, Home
 from pipeline_lib.run.gc import Policy, clean
-from pipeline_lib.run.run import LOCK, RUN
 
 
 @pytest.fixture
