@@ -114,7 +114,11 @@ class RunConfig(DataConfig):
         "same data, split, search space and metric.",
     )
     first_rung: Annotated[Annotated[int, Field(ge=1)] | None, Option("Search", metavar="N")] = (
-        Field(None, description="Training samples at Optuna's lowest rung; by default 10,000.")
+        Field(
+            None,
+            description="Training samples at Optuna's lowest rung; by default what suits data, "
+            "budget and speed.",
+        )
     )
     name: Annotated[str | None, SEARCH] = Field(
         None,

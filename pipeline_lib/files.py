@@ -55,7 +55,7 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = False) -> int | No
     The kernel releases the lock when the last process that has the descriptor ends, however it
     ends. A shared lock excludes exclusive ones alone.
     """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(path, os.O_RDONLY if shared and path.exists() else os.O_RDWR | os.O_CREAT, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(lock, kind if wait else kind | fcntl.LOCK_NB)

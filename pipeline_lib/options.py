@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # Auto-PyTorch's environment has none
     from pydantic import ValidationError
     from pydantic.fields import FieldInfo
 
+_PIN = "#"
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -64,7 +65,7 @@ def family_names(given: Any) -> Any:
     if not isinstance(texts, list | tuple):
         return given
     families = [_family(each.strip()) for text in texts for each in str(text).split(",")]
-    names = [Path(each.partition("#")[0]).name for each in families]
+    names = [Path(unpinned(each)[0]).name for each in families]
     for name in names:
         if names.count(name) > 1:
             remedy = "give each file of a run a name of its own"
@@ -72,11 +73,23 @@ def family_names(given: Any) -> Any:
     return tuple(families)
 
 
+def pinned(file: str, sha256: str) -> str:
+    """A file with the digest of what it held."""
+    return f"{file}{_PIN}{sha256}"
+
+
+def unpinned(text: str) -> tuple[str, str]:
+    """The file of a text, and the digest behind it, where it has one; a path may hold a `#`."""
+    found = re.fullmatch(rf"(.+){_PIN}([0-9a-f]{{64}})", text)
+    return (found[1], found[2]) if found else (text, "")
+
+
 def _family(text: str) -> str:
-    file = re.fullmatch(r"(.+\.py)(#[0-9a-f]{64})?", text)
-    if file is None:
+    file, sha256 = unpinned(text)
+    if not file.endswith(".py"):
         return choice("family", text, (*FAMILIES, "FILE.py"))
-    return f"{user_path('family', file[1])}{file[2] or ''}"
+    path = str(user_path("family", file))
+    return pinned(path, sha256) if sha256 else path
 
 
 def pattern(field: str, text: str) -> str:

@@ -119,7 +119,7 @@ class Own:
         Raises:
             ConfigurationError: It cannot be read.
         """
-        return hashlib.sha256(self._source().encode()).hexdigest()
+        return hashlib.sha256(self._bytes()).hexdigest()
 
     def constants(self) -> dict[str, Any]:
         """Values of the statements `name.attribute = constant`, read without running the file.
@@ -181,10 +181,16 @@ class Own:
 
     def _source(self) -> str:
         try:
-            return self.path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            problem = f"file cannot be read ({reason})"
+            return self._bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            problem = f"file cannot be read ({error})"
+            raise ConfigurationError(self.field, problem, value=str(self.path)) from error
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            problem = f"file cannot be read ({error.strerror})"
             raise ConfigurationError(self.field, problem, value=str(self.path)) from error
 
 

@@ -13,7 +13,7 @@ from pipeline_lib.config import RunConfig
 from pipeline_lib.cores import available_cores
 from pipeline_lib.data.sources.catalogue import CATALOGUE
 from pipeline_lib.errors import ConfigurationError, UserError
-from pipeline_lib.options import parse_seconds
+from pipeline_lib.options import parse_seconds, unpinned
 
 BAD = [
     ("dataset", "mnits", ConfigurationError, "mnist"),
@@ -220,3 +220,11 @@ def test_hours_minutes_and_seconds_add_up(hours, minutes, seconds):
 def test_any_text_is_seconds_above_zero_or_the_users_mistake(text):
     with contextlib.suppress(ConfigurationError):
         assert parse_seconds(text) > 0
+
+
+def test_the_path_of_a_family_may_hold_a_number_sign():
+    digest = "0" * 64
+    config = RunConfig(family=f"/home/me/C#/mine.py#{digest}")
+    assert config.family == (f"/home/me/C#/mine.py#{digest}",)
+    assert unpinned(config.family[0]) == ("/home/me/C#/mine.py", digest)
+    assert unpinned("/home/me/C#/mine.py") == ("/home/me/C#/mine.py", "")

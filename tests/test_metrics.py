@@ -190,3 +190,11 @@ def test_an_own_metric_is_known_by_what_its_file_says(tmp_path):
     assert find(own(tmp_path, RMS)).identity == before.identity
     assert find(own(tmp_path, RMS + "\n# changed\n")).identity != before.identity
     assert METRICS["kappa"].identity == "kappa"
+
+
+def test_an_own_metric_whose_lines_end_in_crlf_is_the_file_it_was(tmp_path):
+    address = own(tmp_path, RMS)
+    path = tmp_path / "mine.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    metric = find(address)
+    metric.check(2)

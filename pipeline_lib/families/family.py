@@ -47,6 +47,7 @@ from pipeline_lib.errors import FamilyError
 from pipeline_lib.families.suggestions import Suggestions, from_configuration, from_trial
 from pipeline_lib.files import write_whole
 from pipeline_lib.home import Home
+from pipeline_lib.options import unpinned
 from pipeline_lib.own_code import OwnFile
 from pipeline_lib.training.recipe import Mix
 from pipeline_lib.training.schedule import one_cycle
@@ -57,7 +58,6 @@ if TYPE_CHECKING:  # the process that searches has no torch
     from optuna.trial import BaseTrial
     from torch import Tensor, nn
 
-PIN = "#"
 DECAYING = ("adamw", "sgd")
 """Optimisers that take a weight decay."""
 _kept: dict[str, Path] = {}  # copies that runs of this process made, by digest
@@ -85,7 +85,7 @@ class Family:
         """
         if text in names.FAMILIES:
             return cls(text)
-        path, _, pinned = text.partition(PIN)
+        path, pinned = unpinned(text)
         file = Path(path)
         if pinned:
             copy = home.family(pinned) if home else file

@@ -62,7 +62,7 @@ def _studies(home: Home) -> list[str]:
 def _remove(home: Home, name: str, *, dry_run: bool) -> Cleaned:
     """Remove a reproduction whole: what it found was said, and nothing refers to it."""
     directory, shown = home.study(name), f"reproductions/{name}"
-    lock = None if directory.is_symlink() else acquire(directory / ".lock")
+    lock = None if directory.is_symlink() else acquire(directory / LOCK)
     if lock is None:
         return Cleaned(shown, 0, 0, skipped="is going on, or leads elsewhere")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -120,7 +121,10 @@ def _best(home: Home, name: str, state: State) -> str:
     if state == "damaged":
         return ""
     if state == "finished":
-        with (home.run(name) / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        with (
+            suppress(OSError, StopIteration),
+            (home.run(name) / "leaderboard.csv").open(encoding="utf-8", newline="") as file,
+        ):
             return phrase(next(csv.DictReader(file)))
     try:
         top = best(trials_of(home, name)[1])

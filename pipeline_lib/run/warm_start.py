@@ -11,8 +11,9 @@ from typing import Any
 
 from pipeline_lib.config import RunConfig
 from pipeline_lib.errors import ConfigurationError
-from pipeline_lib.families.family import PIN, Family
+from pipeline_lib.families.family import Family
 from pipeline_lib.home import RUN, Home
+from pipeline_lib.options import pinned, unpinned
 
 PAST = "past"
 """Stands, among the runs to start from, for the latest that searched as this one does."""
@@ -42,7 +43,8 @@ def settle(config: RunConfig, home: Home, name: str) -> RunConfig:
 def _pinned(text: str, home: Home) -> str:
     """A family with the digest of its file, where it is one, as it was when the run began."""
     family = Family.find(text, home)
-    return text if family.file is None or PIN in text else f"{text}{PIN}{family.sha256}"
+    is_whole = family.file is None or unpinned(text)[1]
+    return text if is_whole else pinned(text, family.sha256)
 
 
 def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
@@ -56,9 +58,11 @@ def _earlier(config: RunConfig, home: Home, own: str) -> tuple[str, ...]:
         if asked is None:
             remedy = "name runs of this home, or 'past'"
             raise ConfigurationError("warm_start", "is no run", value=name, remedy=remedy)
-        if (asked.space, asked.set) != (config.space, config.set):
-            problem = f"is a run that searched another space, {asked.space}"
-            raise ConfigurationError("warm_start", problem, value=name)
+        for field in ("space", "set", "metric"):
+            theirs = getattr(asked, field)
+            if theirs != getattr(config, field):
+                problem = f"is a run of another {field}, {theirs!r}"
+                raise ConfigurationError("warm_start", problem, value=name)
         names.append(name)
     return tuple(dict.fromkeys(names))
 
@@ -79,7 +83,7 @@ def _past(config: RunConfig, home: Home, own: str) -> list[str]:
 
 def _alike(config: RunConfig) -> list[Any]:
     """What is the same in every run of one's past; a family's file may have been edited since."""
-    families = [family.split(PIN)[0] for family in config.families]
+    families = [unpinned(family)[0] for family in config.families]
     return [config.data_fields(), *(getattr(config, name) for name in _ALIKE), families]
 
 

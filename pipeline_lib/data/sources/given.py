@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,12 +36,12 @@ def keep(home: Home, data: Any) -> Path:
         DataError: It is not what `spool.write` knows.
     """
     home.ensure_writable()
-    aside = home.data / "given" / ".staging"
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = home.data / "given" / f".staging-{os.getpid()}-{threading.get_ident()}"
     try:
         digest = spool.write(aside, data, "data")
         kept = aside.with_name(digest[:16])
-        shutil.rmtree(kept, ignore_errors=True)
-        return aside.replace(kept)
+        with suppress(OSError):  # the same data are there: another run may be reading them
+            aside.replace(kept)
+        return kept
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -149,7 +150,7 @@ class _Table:
         return [each.timestamp() for each in found]
 
     @staticmethod
-    def once(names: list[str], labels: list[str]) -> list[int]:
+    def once(names: list[str], _labels: list[str]) -> list[int]:
         """The first row of each picture."""
         seen: dict[str, int] = {}
         for number, name in enumerate(names):
@@ -159,7 +160,6 @@ class _Table:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
