@@ -103,7 +103,7 @@ def test_prefect_shows_the_deployments_and_what_a_run_of_one_takes(up, shows):
     words = (
         "Seconds for search and final trainings together",
         "MiB, 512 or more",
-        "emnist-balanced",
+        "folder of class folders",
     )
     form = f"{prefect(up)}/deployments/deployment/{mnist['id']}/run"
     shows(form, *words, picture="custom-run")
