@@ -33,7 +33,6 @@ REFUSED = [
     {"set": 5},
     {"name": 5},
     {"dataset": None},
-    {"dataset": "mnsit"},
     {"engine": "optunna"},
 ]
 """Not a run is made: the schema of the parameters says no, with a code from 400 on."""
@@ -41,6 +40,7 @@ REFUSED = [
 FAILED = [
     ({"name": "../../etc"}, "ConfigurationError: name"),
     ({"name": ""}, "ConfigurationError: name"),
+    ({"dataset": "mnsit"}, "ConfigurationError: dataset"),
     ({"data_root": "/does/not/exist"}, "DataError: /does/not/exist/"),
     ({"engine": "optuna", "space": "tiny_cs"}, "ConfigurationError: space"),
     ({"set": ["wide"]}, "ConfigurationError: set"),
