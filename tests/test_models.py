@@ -19,7 +19,6 @@ from pipeline_lib.models.saved import (
     WEIGHTS,
     build_model,
     load_model,
-    parameter_count,
     save_model,
 )
 from pipeline_lib.training.size import size_of
@@ -173,7 +172,7 @@ def test_a_network_comes_back_from_disk_as_it_was(tmp_path_factory, configuratio
     with torch.inference_mode():
         assert torch.equal(again(images), model(images))
     assert not again.training
-    assert parameter_count(again) == parameter_count(model)
+    assert [p.shape for p in again.parameters()] == [p.shape for p in model.parameters()]
     assert sorted(p.name for p in (directory / "new").iterdir()) == [ARCHITECTURE, WEIGHTS]
 
 

@@ -51,11 +51,6 @@ def build_ensemble(architecture: Mapping[str, Any]) -> nn.Module:
     return ensemble.Ensemble(networks, weights, temperatures)
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def save_model(model: nn.Module, architecture: Mapping[str, Any], directory: Path) -> None:
     """Write weights and architecture; each file appears whole or not at all."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}

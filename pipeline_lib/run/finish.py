@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from pipeline_lib.selection.ensemble import Candidates
 
 _HEAVY = ("torch", "mlflow.pyfunc", "scipy.stats")
-_log = logging.getLogger("automl")
-
-
 _NOT_PROMOTED = "it is opened only for a winner that is to become champion"
+_OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
+_OTHER_SHAPE = "it takes images of another size"
+_log = logging.getLogger("automl")
 
 
 def load_ahead() -> None:
@@ -87,12 +87,6 @@ def compare_candidates(
     write_whole(path, json.dumps(compared.as_json(), indent=1) + "\n")
     record.recorder.log_artifact(path)
     return compared
-
-
-_OTHER_SPLIT = "it was chosen on another split, whose training part may hold these images"
-
-
-_OTHER_SHAPE = "it takes images of another size"
 
 
 def current_champion(

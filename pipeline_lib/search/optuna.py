@@ -15,7 +15,7 @@ from pipeline_lib.families.space import Space, open_spaces
 from pipeline_lib.names import FAMILIES
 from pipeline_lib.options import choice
 from pipeline_lib.search.engine import Engine, Listener, SearchRequest
-from pipeline_lib.search.fidelity import REDUCTION, Ladder
+from pipeline_lib.search.fidelity import REDUCTION, SECONDS_PER_SAMPLE, Ladder
 from pipeline_lib.trial import Trial
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _LEAST_SAMPLES = 10_000  # that say something of a network
 _START_SECONDS = 1.0  # until a first training
-_SECONDS_PER_SAMPLE = 1.2e-4  # of a network of the default space, on one core, about
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class OptunaEngine(Engine):
     def least_seconds(config: RunConfig, train_size: int) -> float:
         """What it takes to begin, and to train one network a little."""
         samples = config.first_rung or min(_LEAST_SAMPLES, train_size)
-        return _START_SECONDS + samples * _SECONDS_PER_SAMPLE
+        return _START_SECONDS + samples * SECONDS_PER_SAMPLE
 
     @staticmethod
     def preload() -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import optuna
 
-from pipeline_lib.search.fidelity import SEARCH_SHARE, Ladder, most_rungs
+from pipeline_lib.search.fidelity import SEARCH_SHARE, SECONDS_PER_SAMPLE, Ladder, most_rungs
 from pipeline_lib.search.records import find_study, model_directory
 from pipeline_lib.search.study import RUNGS, Part
 from pipeline_lib.training.workers import TrialJob, seconds_per_sample
 
 _BEFORE = 10_000  # samples at the first rung of studies that keep no rungs: they are older
-_NOMINAL = 1.2e-4  # seconds a sample where none could be timed: of a small network, on one core
 
 
 def ladder_of(part: Part) -> Ladder:
@@ -37,7 +36,7 @@ def _room(part: Part) -> float:
     """Training samples that the search has time for, all of its workers together."""
     request = part.request
     share = request.budget_seconds * SEARCH_SHARE / len(request.families)
-    return share * request.workers / (_pace(part) or _NOMINAL)
+    return share * request.workers / (_pace(part) or SECONDS_PER_SAMPLE)
 
 
 def _pace(part: Part) -> float | None:

@@ -52,7 +52,7 @@ class Table(Pictured):
             times=table.times(config.time_column),
             notes=tuple(said),
         )
-        once = table.once(names, labels)
+        once = table.once(names)
         again = len(names) - len(once)
         note = f"{again:,} rows that name a picture again are left out"
         return listing.only(once, note) if again else listing
@@ -150,7 +150,7 @@ class _Table:
         return [each.timestamp() for each in found]
 
     @staticmethod
-    def once(names: list[str], _labels: list[str]) -> list[int]:
+    def once(names: list[str]) -> list[int]:
         """The first row of each picture."""
         seen: dict[str, int] = {}
         for number, name in enumerate(names):
